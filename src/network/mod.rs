@@ -1,0 +1,119 @@
+//! A network as data: nodes in data-flow order, the tensors between them, and their shapes.
+//!
+//! A [`Network`] comes from an ONNX file ([`Network::from_onnx`]) or from Rust ([`Network::builder`]). Every node has one
+//! output; constants live inside their op. Shapes keep the batch size open ([`Dim::Batch`]) until a plan fixes it.
+
+mod axis_map;
+mod builder;
+mod canonize;
+mod op;
+pub(crate) mod shape;
+
+use crate::error::{Error, Result};
+
+pub use axis_map::AxisMap;
+pub use builder::NetworkBuilder;
+pub use op::{Activation, Affine, Conv, Dense, Lrn, MaxPool, Op, Resample, ResampleKind};
+pub use shape::Dim;
+
+/// Names a tensor of a [`Network`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ValueId(pub(crate) usize);
+
+/// A tensor between nodes: an input, or the output of a node.
+#[derive(Clone, Debug)]
+pub struct Value {
+    /// Unique name.
+    pub name: String,
+    /// Shape, with the batch size open.
+    pub shape: Vec<Dim>,
+}
+
+/// One layer: an op, what it reads, and the tensor it makes.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Unique name.
+    pub name: String,
+    /// What it does.
+    pub op: Op,
+    /// What it reads.
+    pub inputs: Vec<ValueId>,
+    /// What it makes.
+    pub output: ValueId,
+}
+
+/// A feed-forward network.
+#[derive(Clone, Debug)]
+pub struct Network {
+    pub(crate) name: String,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) values: Vec<Value>,
+    pub(crate) inputs: Vec<ValueId>,
+    pub(crate) outputs: Vec<ValueId>,
+}
+
+impl Network {
+    /// Starts a network in Rust.
+    pub fn builder(name: impl Into<String>) -> NetworkBuilder {
+        NetworkBuilder::new(name)
+    }
+
+    /// The network's name, for messages: the file it came from, or what the builder was given.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The nodes in data-flow order: every node comes after those it reads from.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// A tensor by its id.
+    pub fn value(&self, id: ValueId) -> &Value {
+        &self.values[id.0]
+    }
+
+    /// The inputs, in order.
+    pub fn inputs(&self) -> &[ValueId] {
+        &self.inputs
+    }
+
+    /// The outputs, in order.
+    pub fn outputs(&self) -> &[ValueId] {
+        &self.outputs
+    }
+
+    /// The node that makes a tensor, or `None` for an input.
+    pub fn producer(&self, id: ValueId) -> Option<&Node> {
+        self.nodes.iter().find(|n| n.output == id)
+    }
+
+    /// The tensor of that name: an input, or the output of the node or tensor so named.
+    ///
+    /// # Errors
+    /// [`Error::Input`] with the nearest names when there is none.
+    pub fn find(&self, name: &str) -> Result<ValueId> {
+        if let Some(at) = self.values.iter().position(|v| v.name == name) {
+            return Ok(ValueId(at));
+        }
+        if let Some(node) = self.nodes.iter().find(|n| n.name == name) {
+            return Ok(node.output);
+        }
+        let names = self.values.iter().map(|v| v.name.as_str()).chain(self.nodes.iter().map(|n| n.name.as_str()));
+        let near = crate::text::nearest(name, names, 3).join(", ");
+        Err(Error::Input(format!(
+            "{}: there is no layer or tensor \"{name}\"; the nearest names are: {near}",
+            self.name
+        )))
+    }
+
+    /// Whether the batch size is open. A network whose file fixes every axis runs at that size only.
+    pub fn has_open_batch(&self) -> bool {
+        self.inputs.iter().any(|i| self.value(*i).shape.iter().any(|d| matches!(d, Dim::Batch(_))))
+    }
+
+    /// Number of constants (weights, biases, scales) in the network.
+    pub fn parameter_count(&self) -> usize {
+        self.nodes.iter().flat_map(|n| n.op.constants()).map(|t| t.len()).sum()
+    }
+}

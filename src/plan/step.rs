@@ -1,0 +1,583 @@
+//! What executors run: one variant a kernel. A kernel is `shaders/NAME.wgsl` on the GPU and `cpu/NAME.rs` on the host.
+//!
+//! Buffers hold row-major tensors. A step never writes a buffer that it also reads, except where it says "adds to".
+
+use std::sync::Arc;
+
+use crate::network::{Activation, AxisMap, Lrn};
+
+/// A logical buffer of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BufferId(pub usize);
+
+/// A prepared weight of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WeightId(pub usize);
+
+/// One kernel launch.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// The two kernels of every linear layer.
+    Linear(Linear),
+    /// s = R / st(z).
+    Quotient(Quotient),
+    /// A sparse map along one axis.
+    Resample(Resample),
+    /// Axes in another order.
+    Transpose(Transpose),
+    /// Maximum of windows.
+    MaxPool(MaxPool),
+    /// The winner takes all.
+    MaxPoolAdjoint(MaxPoolAdjoint),
+    /// A function of each value.
+    Activation(ActivationForward),
+    /// Relevance or gradient through an activation.
+    ActivationAdjoint(ActivationAdjoint),
+    /// Two operands, value by value.
+    Binary(Binary),
+    /// Softmax along an axis.
+    Softmax(Softmax),
+    /// Local response normalisation.
+    Lrn(LrnForward),
+    /// Its gradient.
+    LrnAdjoint(LrnAdjoint),
+    /// Root mean square of each sample.
+    SampleRms(SampleRms),
+    /// Sum of each sample, for the conservation report.
+    SampleSum(SampleSum),
+    /// The relevance a backward pass starts from.
+    Seed(Seed),
+}
+
+/// Which of the two linear kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// `y[n,m,p] = Σ_{c,k} W[m,c,k] · x[n,c, p·stride + k·dilation − pad]`: shader `linear_forward`.
+    Forward,
+    /// `y[n,c,q] = Σ_{m,k} W[m,c,k] · x[n,m, (q + pad − k·dilation)/stride]`: shader `linear_adjoint`, the transposed map.
+    Adjoint,
+}
+
+/// The geometry of a (grouped, strided, dilated) convolution in three spatial axes; fewer axes have size 1 in front,
+/// a dense layer has `batch` rows and all sizes 1.
+///
+/// "Input" and "output" are those of the convolution itself, whichever [`Direction`] runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Geometry {
+    /// Number of samples.
+    pub batch: usize,
+    /// Number of groups.
+    pub groups: usize,
+    /// Channels of the convolution's input, all groups together (C).
+    pub in_channels: usize,
+    /// Channels of the convolution's output, all groups together (M).
+    pub out_channels: usize,
+    /// Spatial size of the convolution's input.
+    pub input: [usize; 3],
+    /// Spatial size of the convolution's output.
+    pub output: [usize; 3],
+    /// Kernel size.
+    pub kernel: [usize; 3],
+    /// Strides.
+    pub stride: [usize; 3],
+    /// Dilations.
+    pub dilation: [usize; 3],
+    /// Padding before each axis; what comes after it follows from the sizes.
+    pub pad: [usize; 3],
+}
+
+impl Geometry {
+    /// Values of one sample of the convolution's input.
+    pub fn input_len(&self) -> usize {
+        self.in_channels * self.input.iter().product::<usize>()
+    }
+
+    /// Values of one sample of the convolution's output.
+    pub fn output_len(&self) -> usize {
+        self.out_channels * self.output.iter().product::<usize>()
+    }
+
+    /// Taps of the kernel.
+    pub fn taps(&self) -> usize {
+        self.kernel.iter().product()
+    }
+
+    /// Multiply-adds of the map for the whole batch, padding counted.
+    pub fn multiply_adds(&self) -> usize {
+        self.batch * self.output_len() * (self.in_channels / self.groups) * self.taps()
+    }
+
+    /// Whether the map is a plain matrix product: one tap, stride 1, no padding.
+    pub fn is_pointwise(&self) -> bool {
+        self.taps() == 1 && self.stride == [1; 3] && self.pad == [0; 3] && self.input == self.output
+    }
+}
+
+/// Which part of a buffer's values a kernel takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// x.
+    All,
+    /// max(x, 0).
+    Positive,
+    /// min(x, 0).
+    Negative,
+}
+
+/// `acc = Σ_terms W_t · part_t(source_t)`, then the epilogue.
+///
+/// With [`Direction::Forward`] sources have the shape of the convolution's input and the output that of its output;
+/// with [`Direction::Adjoint`] it is the other way round. All terms share the geometry.
+#[derive(Clone, Debug)]
+pub struct Linear {
+    /// Which kernel.
+    pub direction: Direction,
+    /// The convolution.
+    pub geometry: Geometry,
+    /// One or two terms.
+    pub terms: Vec<Term>,
+    /// What happens to the sum.
+    pub epilogue: Epilogue,
+    /// Where it goes.
+    pub output: BufferId,
+}
+
+/// One product of a [`Linear`] step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Term {
+    /// The values.
+    pub source: BufferId,
+    /// Which part of them.
+    pub part: Part,
+    /// The weights, `M × C/groups × kernel`.
+    pub weight: WeightId,
+}
+
+/// What a [`Linear`] step does with its sum before it is stored.
+#[derive(Clone, Debug)]
+pub enum Epilogue {
+    /// `acc + bias[channel]`.
+    Bias {
+        /// One value for each channel of the step's output.
+        bias: Option<BufferId>,
+    },
+    /// `share(acc + bias[channel])`: the sum is a denominator.
+    Share {
+        /// One value for each channel of the step's output.
+        bias: Option<BufferId>,
+        /// The numerator and the stabiliser; its epsilon is [`Epsilon::Constant`].
+        share: Share,
+    },
+    /// `part(factor) · acc`, or `acc` alone.
+    Multiply {
+        /// The factor, indexed by the output's position, and the part of it.
+        factor: Option<(Operand, Part)>,
+        /// Whether the result adds to what the output holds.
+        accumulate: bool,
+    },
+}
+
+/// How a relevance is divided by a denominator z: `scale · R / st(z)`, 0 where the mask says so.
+///
+/// st(z) = z + ε·sign(z), or sign(z)·max(|z|, ε) with `clip`; sign(0) = +1.
+#[derive(Clone, Debug)]
+pub struct Share {
+    /// R, of the denominator's shape.
+    pub relevance: BufferId,
+    /// Factor of the result.
+    pub scale: f64,
+    /// The stabiliser's ε.
+    pub epsilon: Epsilon,
+    /// Whether small denominators are clipped to ±ε rather than moved by it.
+    pub clip: bool,
+    /// Keeps only positions where this buffer, of the same shape, has this sign (0 has neither).
+    pub mask: Option<(BufferId, Sign)>,
+}
+
+/// A stabiliser's ε.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Epsilon {
+    /// The same everywhere.
+    Constant(f64),
+    /// `factor` times a value for each sample.
+    PerSample {
+        /// One value for each sample.
+        buffer: BufferId,
+        /// Values of a sample.
+        sample_len: usize,
+        /// Factor.
+        factor: f64,
+    },
+}
+
+/// A sign that a mask keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Sign {
+    /// > 0.
+    Positive,
+    /// < 0.
+    Negative,
+}
+
+/// A buffer read with broadcasting: position i of the output reads position `(i / inner) % count`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Operand {
+    /// The values.
+    pub buffer: BufferId,
+    /// How many consecutive outputs read the same value.
+    pub inner: usize,
+    /// After how many values it starts anew.
+    pub count: usize,
+}
+
+/// `output[i] = share(Σ denominator operands at i)`.
+#[derive(Clone, Debug)]
+pub struct Quotient {
+    /// One or two summands of the denominator.
+    pub denominator: Vec<Operand>,
+    /// The numerator, stabiliser and mask.
+    pub share: Share,
+    /// Where it goes.
+    pub output: BufferId,
+    /// Number of values.
+    pub len: usize,
+}
+
+/// `output[o, offset + j, i] = factor · Σ_k w[k] · source[o, src[k], i]`, k over row j of the map.
+#[derive(Clone, Debug)]
+pub struct Resample {
+    /// The map along the axis.
+    pub map: Arc<AxisMap>,
+    /// Product of the sizes before the axis.
+    pub outer: usize,
+    /// Product of the sizes after the axis.
+    pub inner: usize,
+    /// What is mapped: `outer × map.inputs() × inner`.
+    pub source: BufferId,
+    /// Where it goes: `outer × output_axis × inner`.
+    pub output: BufferId,
+    /// Size of the output's axis; more than `map.outputs()` when several steps fill it (Concat).
+    pub output_axis: usize,
+    /// First position on the output's axis.
+    pub offset: usize,
+    /// A factor of the output's shape.
+    pub factor: Option<BufferId>,
+}
+
+/// `output[i] = source[Σ_d index_d(i) · strides[d]]`: a permutation of axes.
+#[derive(Clone, Debug)]
+pub struct Transpose {
+    /// What is read.
+    pub source: BufferId,
+    /// Where it goes.
+    pub output: BufferId,
+    /// Shape of the output, with 1s in front.
+    pub dims: [usize; 6],
+    /// Step in the source along each axis of the output.
+    pub strides: [usize; 6],
+}
+
+/// Windows over the spatial axes of `planes` = batch × channels planes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Windows {
+    /// Batch × channels.
+    pub planes: usize,
+    /// Spatial size of the input.
+    pub input: [usize; 3],
+    /// Spatial size of the output.
+    pub output: [usize; 3],
+    /// Window size.
+    pub kernel: [usize; 3],
+    /// Strides.
+    pub stride: [usize; 3],
+    /// Dilations.
+    pub dilation: [usize; 3],
+    /// Padding before each axis; it never wins.
+    pub pad: [usize; 3],
+}
+
+/// The largest value of each window, and where it was: the first in row-major order on ties.
+#[derive(Clone, Debug)]
+pub struct MaxPool {
+    /// The windows.
+    pub windows: Windows,
+    /// What is pooled.
+    pub source: BufferId,
+    /// The maxima.
+    pub output: BufferId,
+    /// Position of each maximum in its input plane: an index buffer.
+    pub winners: BufferId,
+}
+
+/// `output[i] = Σ_{windows won by i} relevance[window]`.
+#[derive(Clone, Debug)]
+pub struct MaxPoolAdjoint {
+    /// The windows.
+    pub windows: Windows,
+    /// The index buffer that [`MaxPool`] wrote.
+    pub winners: BufferId,
+    /// R of the pooled values.
+    pub relevance: BufferId,
+    /// R of the input.
+    pub output: BufferId,
+}
+
+/// `output = f(source)`.
+#[derive(Clone, Debug)]
+pub struct ActivationForward {
+    /// f.
+    pub activation: Activation,
+    /// Slopes of a PRelu.
+    pub slope: Option<Operand>,
+    /// x.
+    pub source: BufferId,
+    /// f(x).
+    pub output: BufferId,
+    /// Number of values.
+    pub len: usize,
+}
+
+/// What an activation does with what comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ActivationMode {
+    /// R · f'(x).
+    Gradient,
+    /// ReLU only: R where x > 0 and R > 0, else 0.
+    Guided,
+    /// ReLU only: max(R, 0).
+    Deconvnet,
+}
+
+/// Relevance or gradient through an activation.
+#[derive(Clone, Debug)]
+pub struct ActivationAdjoint {
+    /// f.
+    pub activation: Activation,
+    /// Slopes of a PRelu.
+    pub slope: Option<Operand>,
+    /// How.
+    pub mode: ActivationMode,
+    /// x, what f was given.
+    pub source: BufferId,
+    /// R of f(x).
+    pub relevance: BufferId,
+    /// R of x.
+    pub output: BufferId,
+    /// Number of values.
+    pub len: usize,
+}
+
+/// What a [`Binary`] step computes from a and b.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BinaryOp {
+    /// a + b.
+    Add,
+    /// a − b.
+    Sub,
+    /// a · b.
+    Mul,
+    /// −a · b.
+    MulNegated,
+    /// a / b.
+    Div,
+    /// |a| + |b|.
+    AddMagnitudes,
+    /// |a| · b.
+    MulMagnitude,
+}
+
+/// `output[i] = a ∘ b`.
+#[derive(Clone, Debug)]
+pub struct Binary {
+    /// ∘.
+    pub op: BinaryOp,
+    /// First operand.
+    pub a: Operand,
+    /// Second operand.
+    pub b: Operand,
+    /// Where it goes.
+    pub output: BufferId,
+    /// Number of values.
+    pub len: usize,
+}
+
+/// Softmax or LogSoftmax along the middle of `outer × size × inner`.
+#[derive(Clone, Debug)]
+pub struct Softmax {
+    /// x.
+    pub source: BufferId,
+    /// Where it goes.
+    pub output: BufferId,
+    /// Product of the sizes before the axis.
+    pub outer: usize,
+    /// Size of the axis.
+    pub size: usize,
+    /// Product of the sizes after the axis.
+    pub inner: usize,
+    /// Whether it is LogSoftmax.
+    pub log: bool,
+}
+
+/// Local response normalisation over `batch × channels × inner`.
+///
+/// `y_c = x_c / d_c^beta`, `d_c = bias + alpha/size · Σ_{j=c−⌊(size−1)/2⌋}^{c+⌈(size−1)/2⌉} x_j²`, j inside the channels.
+#[derive(Clone, Debug)]
+pub struct LrnForward {
+    /// Parameters.
+    pub lrn: Lrn,
+    /// Samples.
+    pub batch: usize,
+    /// Channels.
+    pub channels: usize,
+    /// Product of the sizes after the channels.
+    pub inner: usize,
+    /// x.
+    pub source: BufferId,
+    /// y.
+    pub output: BufferId,
+}
+
+/// The gradient of [`LrnForward`]:
+/// `R_j = R'_j·d_j^−beta − 2·alpha·beta/size · x_j · Σ_{c: j in window of c} R'_c·x_c·d_c^(−beta−1)`.
+#[derive(Clone, Debug)]
+pub struct LrnAdjoint {
+    /// The forward step.
+    pub forward: LrnForward,
+    /// R' of y.
+    pub relevance: BufferId,
+    /// R of x.
+    pub output: BufferId,
+}
+
+/// `output[n] = sqrt(mean(source[n,·]²))`.
+#[derive(Clone, Debug)]
+pub struct SampleRms {
+    /// The values.
+    pub source: BufferId,
+    /// One value for each sample.
+    pub output: BufferId,
+    /// Number of samples.
+    pub samples: usize,
+    /// Values of a sample.
+    pub sample_len: usize,
+}
+
+/// `output[row·samples + n] = Σ source[n,·]`.
+#[derive(Clone, Debug)]
+pub struct SampleSum {
+    /// The values.
+    pub source: BufferId,
+    /// The plan's table of sums, rows × samples.
+    pub output: BufferId,
+    /// Row of the table.
+    pub row: usize,
+    /// Number of samples.
+    pub samples: usize,
+    /// Values of a sample.
+    pub sample_len: usize,
+}
+
+/// Writes the relevance that a backward pass starts from, as the run's [`SeedRequest`](super::SeedRequest) asks for each
+/// sample.
+#[derive(Clone, Debug)]
+pub struct Seed {
+    /// The explained output.
+    pub logits: BufferId,
+    /// The relevance of it.
+    pub output: BufferId,
+    /// Number of samples.
+    pub samples: usize,
+    /// Values of a sample.
+    pub sample_len: usize,
+}
+
+impl Step {
+    /// The kernel's name: that of its shader and of its CPU twin.
+    pub fn kernel(&self) -> &'static str {
+        match self {
+            Step::Linear(l) => match l.direction {
+                Direction::Forward => "linear_forward",
+                Direction::Adjoint => "linear_adjoint",
+            },
+            Step::Quotient(_) => "quotient",
+            Step::Resample(_) => "resample",
+            Step::Transpose(_) => "transpose",
+            Step::MaxPool(_) => "max_pool",
+            Step::MaxPoolAdjoint(_) => "max_pool_adjoint",
+            Step::Activation(_) => "activation",
+            Step::ActivationAdjoint(_) => "activation_adjoint",
+            Step::Binary(_) => "binary",
+            Step::Softmax(_) => "softmax",
+            Step::Lrn(_) => "lrn",
+            Step::LrnAdjoint(_) => "lrn_adjoint",
+            Step::SampleRms(_) => "sample_rms",
+            Step::SampleSum(_) => "sample_sum",
+            Step::Seed(_) => "seed",
+        }
+    }
+
+    /// The buffers the step reads, one it adds to included.
+    pub fn reads(&self) -> Vec<BufferId> {
+        let share = |s: &Share| -> Vec<BufferId> {
+            let rms = match s.epsilon {
+                Epsilon::PerSample { buffer, .. } => Some(buffer),
+                Epsilon::Constant(_) => None,
+            };
+            [Some(s.relevance), s.mask.map(|m| m.0), rms].into_iter().flatten().collect()
+        };
+        match self {
+            Step::Linear(l) => {
+                let mut reads: Vec<BufferId> = l.terms.iter().map(|t| t.source).collect();
+                match &l.epilogue {
+                    Epilogue::Bias { bias } => reads.extend(*bias),
+                    Epilogue::Share { bias, share: s } => {
+                        reads.extend(*bias);
+                        reads.extend(share(s));
+                    }
+                    Epilogue::Multiply { factor, accumulate } => {
+                        reads.extend(factor.map(|(operand, _)| operand.buffer));
+                        reads.extend(accumulate.then_some(l.output));
+                    }
+                }
+                reads
+            }
+            Step::Quotient(q) => q.denominator.iter().map(|o| o.buffer).chain(share(&q.share)).collect(),
+            Step::Resample(r) => std::iter::once(r.source).chain(r.factor).collect(),
+            Step::Transpose(t) => vec![t.source],
+            Step::MaxPool(m) => vec![m.source],
+            Step::MaxPoolAdjoint(m) => vec![m.winners, m.relevance],
+            Step::Activation(a) => std::iter::once(a.source).chain(a.slope.map(|s| s.buffer)).collect(),
+            Step::ActivationAdjoint(a) => {
+                [a.source, a.relevance].into_iter().chain(a.slope.map(|s| s.buffer)).collect()
+            }
+            Step::Binary(b) => vec![b.a.buffer, b.b.buffer],
+            Step::Softmax(s) => vec![s.source],
+            Step::Lrn(l) => vec![l.source],
+            Step::LrnAdjoint(l) => vec![l.forward.source, l.relevance],
+            Step::SampleRms(s) => vec![s.source],
+            Step::SampleSum(s) => vec![s.source],
+            Step::Seed(s) => vec![s.logits],
+        }
+    }
+
+    /// The buffers the step writes or adds to.
+    pub fn writes(&self) -> Vec<BufferId> {
+        match self {
+            Step::Linear(l) => vec![l.output],
+            Step::Quotient(q) => vec![q.output],
+            Step::Resample(r) => vec![r.output],
+            Step::Transpose(t) => vec![t.output],
+            Step::MaxPool(m) => vec![m.output, m.winners],
+            Step::MaxPoolAdjoint(m) => vec![m.output],
+            Step::Activation(a) => vec![a.output],
+            Step::ActivationAdjoint(a) => vec![a.output],
+            Step::Binary(b) => vec![b.output],
+            Step::Softmax(s) => vec![s.output],
+            Step::Lrn(l) => vec![l.output],
+            Step::LrnAdjoint(l) => vec![l.output],
+            Step::SampleRms(s) => vec![s.output],
+            Step::SampleSum(s) => vec![s.output],
+            Step::Seed(s) => vec![s.output],
+        }
+    }
+}

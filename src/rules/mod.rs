@@ -1,0 +1,35 @@
+//! Rules as algebra, and composites: which layer gets which rule.
+
+/// What is done to each weight before a linear kernel uses it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum WeightForm {
+    /// w.
+    Plain,
+    /// max(w, 0).
+    Positive,
+    /// min(w, 0).
+    Negative,
+    /// w + γ·max(w, 0).
+    GammaPositive(f64),
+    /// w + γ·min(w, 0).
+    GammaNegative(f64),
+    /// w².
+    Square,
+    /// 1.
+    Ones,
+}
+
+impl WeightForm {
+    /// The form of one weight.
+    pub fn of(self, w: f64) -> f64 {
+        match self {
+            WeightForm::Plain => w,
+            WeightForm::Positive => w.max(0.0),
+            WeightForm::Negative => w.min(0.0),
+            WeightForm::GammaPositive(gamma) => w + gamma * w.max(0.0),
+            WeightForm::GammaNegative(gamma) => w + gamma * w.min(0.0),
+            WeightForm::Square => w * w,
+            WeightForm::Ones => 1.0,
+        }
+    }
+}
