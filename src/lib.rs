@@ -9,4 +9,7 @@ mod text;
 
 pub use error::{Error, Result};
 pub use network::{Activation, Affine, AxisMap, Conv, Dense, Dim, MaxPool, Network, NetworkBuilder, Op, ValueId};
+pub use rules::{
+    Bounds, Composite, LayerKind, LayerRule, Position, Rule, RuleKind, Selector, Stabiliser, StabiliserKind,
+};
 pub use tensor::{Data, Real, Tensor};
