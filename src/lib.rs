@@ -1,6 +1,9 @@
 //! relprop explains what a neural network decided, by layer-wise relevance propagation (LRP).
 
+pub mod cpu;
 pub mod error;
+pub mod explain;
+pub mod gpu;
 pub mod network;
 pub mod plan;
 pub mod rules;
@@ -8,7 +11,12 @@ pub mod tensor;
 mod text;
 
 pub use error::{Error, Result};
+pub use explain::{
+    Backend, DeviceInfo, Explainer, Explanation, LayerConservation, Memory, Precision, Predictor, Target, TargetExplanation,
+    estimate_memory,
+};
 pub use network::{Activation, Affine, AxisMap, Conv, Dense, Dim, MaxPool, Network, NetworkBuilder, Op, ValueId};
+pub use plan::SeedAmount;
 pub use rules::{
     Bounds, Composite, LayerKind, LayerRule, Position, Rule, RuleKind, Selector, Stabiliser, StabiliserKind,
 };
