@@ -1,6 +1,9 @@
 //! relprop explains what a neural network decided, by layer-wise relevance propagation (LRP).
 
+pub mod assets;
 pub mod error;
+pub mod heatmap;
+pub mod input;
 pub mod network;
 pub mod plan;
 pub mod rules;
