@@ -1,9 +1,12 @@
 //! relprop explains what a neural network decided, by layer-wise relevance propagation (LRP).
 
+pub mod assets;
 pub mod cpu;
 pub mod error;
 pub mod explain;
 pub mod gpu;
+pub mod heatmap;
+pub mod input;
 pub mod network;
 pub mod plan;
 pub mod rules;
