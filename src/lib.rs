@@ -15,8 +15,8 @@ mod text;
 
 pub use error::{Error, Result};
 pub use explain::{
-    Backend, DeviceInfo, Explainer, Explanation, LayerConservation, Memory, Precision, Predictor, Target, TargetExplanation,
-    estimate_memory,
+    Backend, DeviceInfo, Explainer, Explanation, LayerConservation, Memory, Precision, Predictor, Target,
+    TargetExplanation, estimate_memory,
 };
 pub use network::{Activation, Affine, AxisMap, Conv, Dense, Dim, MaxPool, Network, NetworkBuilder, Op, ValueId};
 pub use plan::SeedAmount;

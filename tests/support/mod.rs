@@ -4,6 +4,7 @@
 
 pub mod dense;
 pub mod golden;
+pub mod random;
 
 /// Largest |difference|, as a share of the reference's largest magnitude. NaN when anything is NaN.
 pub fn distance(values: &[f64], reference: &[f64]) -> f64 {
