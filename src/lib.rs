@@ -1,7 +1,10 @@
 //! relprop explains what a neural network decided, by layer-wise relevance propagation (LRP).
 
 pub mod assets;
+pub mod cpu;
 pub mod error;
+pub mod explain;
+pub mod gpu;
 pub mod heatmap;
 pub mod input;
 pub mod network;
@@ -11,5 +14,13 @@ pub mod tensor;
 mod text;
 
 pub use error::{Error, Result};
+pub use explain::{
+    Backend, DeviceInfo, Explainer, Explanation, LayerConservation, Memory, Precision, Predictor, Target, TargetExplanation,
+    estimate_memory,
+};
 pub use network::{Activation, Affine, AxisMap, Conv, Dense, Dim, MaxPool, Network, NetworkBuilder, Op, ValueId};
+pub use plan::SeedAmount;
+pub use rules::{
+    Bounds, Composite, LayerKind, LayerRule, Position, Rule, RuleKind, Selector, Stabiliser, StabiliserKind,
+};
 pub use tensor::{Data, Real, Tensor};
