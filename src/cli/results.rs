@@ -148,7 +148,7 @@ impl<'a> Writer<'a> {
             files.picture(&format!("{name}.png"), &view.render(colors, scale))?;
             let over = match &view {
                 View::Image(map) => {
-                    let photo = item.photo.clone().or_else(|| preprocess?.picture(&signal[range.clone()]));
+                    let photo = item.photo.clone().or_else(|| preprocess?.invert(&signal[range.clone()]));
                     photo.map(|photo| overlay(&photo, map, colors, scale))
                 }
                 View::Signal(map) => curves(&signal[range.clone()], map, colors, scale),
