@@ -1,6 +1,7 @@
 //! relprop explains what a neural network decided, by layer-wise relevance propagation (LRP).
 
 pub mod error;
+pub mod gpu;
 pub mod network;
 pub mod plan;
 pub mod rules;
