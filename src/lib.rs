@@ -8,6 +8,7 @@ pub mod gpu;
 pub mod heatmap;
 pub mod input;
 pub mod network;
+pub mod onnx;
 pub mod plan;
 pub mod rules;
 pub mod tensor;
@@ -19,6 +20,7 @@ pub use explain::{
     TargetExplanation, estimate_memory,
 };
 pub use network::{Activation, Affine, AxisMap, Conv, Dense, Dim, MaxPool, Network, NetworkBuilder, Op, ValueId};
+pub use onnx::OnnxOptions;
 pub use plan::SeedAmount;
 pub use rules::{
     Bounds, Composite, LayerKind, LayerRule, Position, Rule, RuleKind, Selector, Stabiliser, StabiliserKind,

@@ -221,7 +221,7 @@ fn resample(r: &mut Random) -> Case {
     let map = match r.between(0, 3) {
         0 => AxisMap::pick(inputs, (0..r.between(1, 9)).map(|_| r.between(0, inputs - 1)).collect::<Vec<_>>()),
         1 => AxisMap::reduce(inputs, 0.5),
-        2 => AxisMap::average(inputs, r.between(1, inputs), r.between(1, 3), [0, 0], r.flip(), r.flip()),
+        2 => AxisMap::average(inputs, r.between(1, inputs), r.between(1, 3), 1, [0, 0], r.flip(), r.flip()),
         _ => {
             let row = |r: &mut Random| (0..r.between(0, 3)).map(|_| (r.between(0, inputs - 1), -1.25)).collect();
             AxisMap::from_rows(inputs, (0..r.between(1, 6)).map(|_| row(r)).collect::<Vec<Vec<_>>>())

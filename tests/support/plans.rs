@@ -36,6 +36,7 @@ impl Case {
             relevances: Vec::new(),
             sums: None,
             sum_rows: 0,
+            layer_sums: Vec::new(),
         };
         Case { plan, inputs: Vec::new(), targets: Vec::new() }
     }
