@@ -144,7 +144,10 @@ const MAX_SIZE: usize = 1 << 24;
 
 fn check_size(size: usize) -> Result<()> {
     if size > MAX_SIZE {
-        return Err(Error::shape("axis map", format!("{size} positions are more than the {MAX_SIZE} of the largest axis")));
+        return Err(Error::shape(
+            "axis map",
+            format!("{size} positions are more than the {MAX_SIZE} of the largest axis"),
+        ));
     }
     Ok(())
 }

@@ -151,7 +151,9 @@ impl NetworkBuilder {
     /// Adds an average pooling with square windows of `kernel` and no padding. Errors as [`NetworkBuilder::add`].
     pub fn average_pool(&mut self, name: &str, x: ValueId, kernel: usize, stride: usize) -> Result<ValueId> {
         let windows = (2..self.shape(x).len())
-            .map(|axis| Ok((axis, AxisMap::average(self.fixed(name, x, axis)?, kernel, stride, 1, [0, 0], false, true)?)))
+            .map(|axis| {
+                Ok((axis, AxisMap::average(self.fixed(name, x, axis)?, kernel, stride, 1, [0, 0], false, true)?))
+            })
             .collect::<Result<Vec<_>>>()?;
         self.resample(name, x, ResampleKind::AveragePool, windows)
     }

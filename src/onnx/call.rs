@@ -131,7 +131,10 @@ impl Call<'_> {
     pub fn value(&self, i: usize) -> Result<ValueId> {
         match self.input(i)? {
             Item::Node(id) => Ok(*id),
-            _ => Err(self.unsupported(format!("a constant as input {i}"), "it has to be computed from the network's input")),
+            _ => {
+                Err(self
+                    .unsupported(format!("a constant as input {i}"), "it has to be computed from the network's input"))
+            }
         }
     }
 
@@ -191,7 +194,9 @@ impl Call<'_> {
     /// The size of an axis, which must not depend on the batch size.
     pub fn fixed(&self, id: ValueId, axis: usize) -> Result<usize> {
         let shape = self.builder.shape(id);
-        let dim = *shape.get(axis).ok_or_else(|| self.shape_error(format!("there is no axis {axis} in {}", shape::display(shape))))?;
+        let dim = *shape
+            .get(axis)
+            .ok_or_else(|| self.shape_error(format!("there is no axis {axis} in {}", shape::display(shape))))?;
         dim.fixed().ok_or_else(|| {
             let what = format!("axis {axis} of {}, the batch,", shape::display(shape));
             self.unsupported(what, "samples must stay independent of each other and of their number")
@@ -227,7 +232,10 @@ impl Call<'_> {
             }
             None => {
                 let size = len.map_or("too many".to_string(), |n| n.to_string());
-                Err(self.unsupported(format!("a computed constant of {size} values"), "constants this large must be in the file"))
+                Err(self.unsupported(
+                    format!("a computed constant of {size} values"),
+                    "constants this large must be in the file",
+                ))
             }
         }
     }

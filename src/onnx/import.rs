@@ -78,7 +78,9 @@ pub(super) fn import(model: ModelProto, file: &str, folder: Option<&Path>, optio
                     items.insert(name, item.clone());
                 }
                 None if uses.contains_key(name.as_str()) => {
-                    return Err(call.unsupported(format!("output {at} (\"{name}\")"), "only the first output may be used"));
+                    return Err(
+                        call.unsupported(format!("output {at} (\"{name}\")"), "only the first output may be used")
+                    );
                 }
                 _ => {}
             }
@@ -103,7 +105,11 @@ fn finish(mut builder: NetworkBuilder, file: &str, outputs: &[String], items: &H
     for name in outputs {
         let Some(Item::Node(id)) = items.get(name.as_str()) else {
             let place = format!("{file}: output \"{name}\"");
-            return Err(Error::unsupported(place, "an output that does not depend on any input", "remove it from the model"));
+            return Err(Error::unsupported(
+                place,
+                "an output that does not depend on any input",
+                "remove it from the model",
+            ));
         };
         let mut id = *id;
         if inputs.contains(&id) || taken.contains(&id) {
@@ -270,7 +276,8 @@ fn check_input_type<'a>(
     let name = info.name.as_deref().unwrap_or_default();
     let place = || format!("{file}: input \"{name}\"");
     let tensor = info.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
-    let tensor = tensor.ok_or_else(|| Error::unsupported(place(), "a type other than a tensor", "inputs are tensors"))?;
+    let tensor =
+        tensor.ok_or_else(|| Error::unsupported(place(), "a type other than a tensor", "inputs are tensors"))?;
     let kind = tensor.elem_type.unwrap_or(DataType(0));
     match kind {
         DataType::FLOAT | DataType::FLOAT16 | DataType::BFLOAT16 | DataType::DOUBLE => Ok(()),
@@ -295,7 +302,8 @@ fn input_shape(file: &str, info: &ValueInfoProto, options: &OnnxOptions) -> Resu
     let given = options.shapes.get(name);
     let claimed = info.r#type.as_ref().and_then(|t| t.tensor_type.as_ref()?.shape.as_ref());
     let Some(claimed) = claimed else {
-        let missing = || Error::Input(format!("{}: the file does not give its shape; name the shape in the options", place()));
+        let missing =
+            || Error::Input(format!("{}: the file does not give its shape; name the shape in the options", place()));
         return given.cloned().ok_or_else(missing);
     };
     if let Some(given) = given

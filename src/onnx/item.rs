@@ -82,7 +82,8 @@ impl Size {
 impl Sizes {
     /// The item: a plain constant where no value depends on the batch.
     pub fn into_item(self) -> Item {
-        let plain: Option<Vec<i64>> = self.values.iter().map(|v| if let Size::Int(n) = v { Some(*n) } else { None }).collect();
+        let plain: Option<Vec<i64>> =
+            self.values.iter().map(|v| if let Size::Int(n) = v { Some(*n) } else { None }).collect();
         match plain.map(|values| Tensor::from_i64(self.shape.clone(), values)) {
             Some(Ok(tensor)) => tensor.into(),
             _ => Item::Sizes(self),

@@ -97,7 +97,8 @@ impl<R: BufRead + Seek> Walk<R> {
                 2 => {
                     let len = self.varint(end)?;
                     let stop = self.position.checked_add(len).filter(|stop| *stop <= end);
-                    let stop = stop.ok_or_else(|| self.error(format!("a field claims {len} bytes, more than there are")))?;
+                    let stop =
+                        stop.ok_or_else(|| self.error(format!("a field claims {len} bytes, more than there are")))?;
                     match (message.child(field), message.packed(field)) {
                         (Some(child), _) => self.message(child, stop, depth + 1)?,
                         (None, Some(packing)) => self.packed(packing, stop)?,

@@ -30,7 +30,9 @@ pub(super) fn activation(call: &mut Call) -> Result<Vec<Item>> {
             alpha => return Err(call.unsupported(format!("attribute alpha = {alpha}"), "alpha = 1 is")),
         },
         "HardSwish" => Activation::HardSwish,
-        "HardSigmoid" => Activation::HardSigmoid { alpha: call.float("alpha", f32(0.2))?, beta: call.float("beta", 0.5)? },
+        "HardSigmoid" => {
+            Activation::HardSigmoid { alpha: call.float("alpha", f32(0.2))?, beta: call.float("beta", 0.5)? }
+        }
         "Sigmoid" => Activation::Sigmoid,
         "Tanh" => Activation::Tanh,
         "Softplus" => Activation::Softplus,
@@ -79,11 +81,17 @@ pub(super) fn prelu(call: &mut Call) -> Result<Vec<Item>> {
     // The slopes' axes are aligned with the last ones of x; only the channel axis may have more than one.
     let channel = (1 + slope.shape().len()).checked_sub(rank);
     let fits = slope.shape().len() <= rank
-        && slope.shape().iter().enumerate().all(|(i, n)| {
-            *n == 1 || (Some(i) == channel && shape.get(1) == Some(&Dim::Fixed(*n)))
-        });
+        && slope
+            .shape()
+            .iter()
+            .enumerate()
+            .all(|(i, n)| *n == 1 || (Some(i) == channel && shape.get(1) == Some(&Dim::Fixed(*n))));
     if !fits {
-        let what = format!("slopes of shape {:?} for an input of shape {}", slope.shape(), crate::network::shape::display(&shape));
+        let what = format!(
+            "slopes of shape {:?} for an input of shape {}",
+            slope.shape(),
+            crate::network::shape::display(&shape)
+        );
         return Err(call.unsupported(what, "one slope, or one for each channel (axis 1), is"));
     }
     let slope = Arc::unwrap_or_clone(slope);

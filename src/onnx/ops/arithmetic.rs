@@ -33,8 +33,25 @@ pub(super) fn binary(call: &mut Call) -> Result<Vec<Item>> {
 /// The operator's name, as one of those this file handles.
 fn op_name(call: &Call) -> &'static str {
     const NAMES: &[&str] = &[
-        "Add", "Sub", "Mul", "Div", "Sum", "Pow", "Max", "Min", "Equal", "Mod", "Abs", "Ceil", "Exp", "Floor", "Log",
-        "Not", "Reciprocal", "Round", "Sqrt",
+        "Add",
+        "Sub",
+        "Mul",
+        "Div",
+        "Sum",
+        "Pow",
+        "Max",
+        "Min",
+        "Equal",
+        "Mod",
+        "Abs",
+        "Ceil",
+        "Exp",
+        "Floor",
+        "Log",
+        "Not",
+        "Reciprocal",
+        "Round",
+        "Sqrt",
     ];
     let name = call.node.op_type.as_deref().unwrap_or_default();
     NAMES.iter().find(|n| **n == name).copied().unwrap_or("Neg")
@@ -44,7 +61,9 @@ fn op_name(call: &Call) -> &'static str {
 fn with_constant(call: &mut Call, op: &'static str, x: ValueId, known: &Item, first: bool) -> Result<Vec<Item>> {
     let (tensor, dims) = operand(call, known)?;
     let number = |v: f64| Tensor::from_f64([], vec![v]).map(Arc::new);
-    let mapped = |f: &dyn Fn(f64) -> f64| Tensor::from_f64(tensor.shape(), tensor.to_vec().into_iter().map(f).collect()).map(Arc::new);
+    let mapped = |f: &dyn Fn(f64) -> f64| {
+        Tensor::from_f64(tensor.shape(), tensor.to_vec().into_iter().map(f).collect()).map(Arc::new)
+    };
     let (scale, shift) = match (op, first) {
         ("Add", _) => (None, Some(tensor)),
         ("Mul", _) => (Some(tensor), None),

@@ -54,7 +54,9 @@ pub(super) fn constant_of_shape(call: &mut Call) -> Result<Vec<Item>> {
 /// Input i as a list of sizes that are not negative.
 pub(super) fn dims(call: &Call, i: usize) -> Result<Vec<Dim>> {
     let sizes = call.input(i)?.sizes();
-    let sizes = sizes.ok_or_else(|| call.unsupported("a shape that is computed from the input's values", "shapes have to be constant"))?;
+    let sizes = sizes.ok_or_else(|| {
+        call.unsupported("a shape that is computed from the input's values", "shapes have to be constant")
+    })?;
     let dims: Option<Vec<Dim>> = sizes.values.iter().map(|v| v.dim()).collect();
     dims.ok_or_else(|| call.malformed(format!("the shape {:?} has a negative size", sizes.values)))
 }
@@ -101,7 +103,11 @@ pub(super) fn size(call: &mut Call) -> Result<Vec<Item>> {
     let value = match crate::network::shape::volume(&dims) {
         Some((n, 0)) => Size::from(Dim::Fixed(n)),
         Some((n, 1)) => Size::from(Dim::Batch(n)),
-        _ => return Err(call.unsupported("the number of values of this tensor", "it must be a multiple of the batch size")),
+        _ => {
+            return Err(
+                call.unsupported("the number of values of this tensor", "it must be a multiple of the batch size")
+            );
+        }
     };
     Ok(vec![Sizes { shape: Vec::new(), values: vec![value] }.into_item()])
 }
@@ -112,8 +118,14 @@ pub(super) fn cast(call: &mut Call) -> Result<Vec<Item>> {
     let float = matches!(to, DataType::FLOAT | DataType::FLOAT16 | DataType::BFLOAT16 | DataType::DOUBLE);
     let whole = matches!(
         to,
-        DataType::INT64 | DataType::INT32 | DataType::INT16 | DataType::INT8 | DataType::UINT8 | DataType::UINT16
-            | DataType::UINT32 | DataType::UINT64
+        DataType::INT64
+            | DataType::INT32
+            | DataType::INT16
+            | DataType::INT8
+            | DataType::UINT8
+            | DataType::UINT16
+            | DataType::UINT32
+            | DataType::UINT64
     );
     if !float && !whole && to != DataType::BOOL {
         return Err(call.unsupported(format!("attribute to = {to}"), "floats, integers and bool are"));

@@ -34,7 +34,8 @@ fn auto_pad(call: &Call) -> Result<AutoPad> {
         "SAME_LOWER" => AutoPad::Same { extra_at_end: false },
         "VALID" => AutoPad::Valid,
         other => {
-            return Err(call.unsupported(format!("attribute auto_pad = {other}"), "NOTSET, SAME_UPPER, SAME_LOWER and VALID are"));
+            return Err(call
+                .unsupported(format!("attribute auto_pad = {other}"), "NOTSET, SAME_UPPER, SAME_LOWER and VALID are"));
         }
     };
     if call.ints("pads")?.is_some_and(|pads| pads.iter().any(|p| *p != 0)) {
@@ -61,7 +62,8 @@ pub(super) fn windows(call: &Call, x: ValueId, kernel: Vec<usize>) -> Result<Win
             for i in 0..rank {
                 let size = call.fixed(x, i + 2)?;
                 let taps = shape::taps(kernel[i], dilations[i]).map_err(|what| call.shape_error(what))?;
-                let covered = (size.div_ceil(strides[i]).max(1) - 1).checked_mul(strides[i]).and_then(|n| n.checked_add(taps));
+                let covered =
+                    (size.div_ceil(strides[i]).max(1) - 1).checked_mul(strides[i]).and_then(|n| n.checked_add(taps));
                 let covered = covered.ok_or_else(|| call.shape_error("the windows are too large"))?;
                 pads.push(halves(covered.saturating_sub(size), extra_at_end));
             }
@@ -92,12 +94,17 @@ fn start(call: &Call) -> Result<(ValueId, Conv)> {
     let spatial = call.shape(x).len().saturating_sub(2);
     if !(1..=3).contains(&spatial) || weight.shape().len() != spatial + 2 {
         let (w, x) = (weight.shape(), shape::display(&call.shape(x)));
-        return Err(call.shape_error(format!("weights of shape {w:?} do not fit an input of shape {x}, or it has not 1 to 3 spatial axes")));
+        return Err(call.shape_error(format!(
+            "weights of shape {w:?} do not fit an input of shape {x}, or it has not 1 to 3 spatial axes"
+        )));
     }
     let kernel = weight.shape()[2..].to_vec();
     let claimed = call.ints("kernel_shape")?;
     if claimed.is_some() && call.sizes("kernel_shape", spatial, 0)? != kernel {
-        return Err(call.malformed(format!("attribute kernel_shape {:?} is not that of the weights, {kernel:?}", claimed.unwrap_or_default())));
+        return Err(call.malformed(format!(
+            "attribute kernel_shape {:?} is not that of the weights, {kernel:?}",
+            claimed.unwrap_or_default()
+        )));
     }
     let groups = usize::try_from(call.int("group", 1)?).unwrap_or(0);
     if groups == 0 {
@@ -132,7 +139,9 @@ pub(super) fn conv_transpose(call: &mut Call) -> Result<Vec<Item>> {
         // Some exporters list the batch and channels too.
         Some(list) if list.len() == rank + 2 => Some(list[2..].to_vec()),
         Some(list) if list.len() == rank => Some(list),
-        Some(list) => return Err(call.malformed(format!("attribute output_shape {list:?} does not fit {rank} spatial axes"))),
+        Some(list) => {
+            return Err(call.malformed(format!("attribute output_shape {list:?} does not fit {rank} spatial axes")));
+        }
         None => None,
     };
     for i in 0..rank {
@@ -151,7 +160,10 @@ pub(super) fn conv_transpose(call: &mut Call) -> Result<Vec<Item>> {
             (None, _) => continue,
         };
         let total = full.checked_sub(target).filter(|_| target > 0).ok_or_else(|| {
-            call.unsupported(format!("an output of size {target} on axis {}", i + 2), format!("at most {full} is covered by the kernel"))
+            call.unsupported(
+                format!("an output of size {target} on axis {}", i + 2),
+                format!("at most {full} is covered by the kernel"),
+            )
         })?;
         conv.pads[i] = halves(total, auto == AutoPad::Same { extra_at_end: true });
     }

@@ -33,7 +33,10 @@ pub(super) fn binary(call: &mut Call, op: &str, a: &Item, b: &Item) -> Result<It
             for (i, j) in left.into_iter().zip(right) {
                 let (p, q) = (x.values[i], y.values[j]);
                 let value = size(op, p, q).ok_or_else(|| {
-                    call.unsupported(format!("{op} of {p:?} and {q:?}"), "multiples of the batch size can be added, scaled and divided")
+                    call.unsupported(
+                        format!("{op} of {p:?} and {q:?}"),
+                        "multiples of the batch size can be added, scaled and divided",
+                    )
                 })?;
                 values.push(value);
             }
@@ -149,7 +152,13 @@ pub(super) fn unary(item: &Tensor, f: impl Fn(f64) -> f64) -> Result<Item> {
 /// `condition ? a : b` of known operands, with broadcasting.
 pub(super) fn select(call: &mut Call, condition: &Tensor, a: &Item, b: &Item) -> Result<Item> {
     let place = call.place.clone();
-    let none = || crate::Error::unsupported(place, "a choice between computed tensors", "only constants and shapes are chosen from");
+    let none = || {
+        crate::Error::unsupported(
+            place,
+            "a choice between computed tensors",
+            "only constants and shapes are chosen from",
+        )
+    };
     let (Some(x), Some(y)) = (a.known_shape(), b.known_shape()) else {
         return Err(none());
     };
@@ -159,7 +168,8 @@ pub(super) fn select(call: &mut Call, condition: &Tensor, a: &Item, b: &Item) ->
     let (_, right, _) = spread(call, y, &shape)?;
     let chosen: Vec<bool> = pick.iter().map(|i| condition.get(*i) != Some(0.0)).collect();
     if let (Some(x), Some(y)) = (a.sizes(), b.sizes()) {
-        let values = (0..chosen.len()).map(|i| if chosen[i] { x.values[left[i]] } else { y.values[right[i]] }).collect();
+        let values =
+            (0..chosen.len()).map(|i| if chosen[i] { x.values[left[i]] } else { y.values[right[i]] }).collect();
         return Ok(Sizes { shape, values }.into_item());
     }
     let (Item::Const(x), Item::Const(y)) = (a, b) else {

@@ -31,7 +31,8 @@ pub(super) fn concat(call: &mut Call) -> Result<Vec<Item>> {
             parts.push((call.input(i)?.clone(), size));
         }
     }
-    let nodes: Vec<ValueId> = parts.iter().filter_map(|(item, _)| if let Item::Node(id) = item { Some(*id) } else { None }).collect();
+    let nodes: Vec<ValueId> =
+        parts.iter().filter_map(|(item, _)| if let Item::Node(id) = item { Some(*id) } else { None }).collect();
     if nodes.is_empty() {
         return known(call, axis, &parts);
     }
@@ -82,7 +83,8 @@ fn shift(call: &mut Call, axis: usize, total: usize, dims: &[Dim], parts: &[(Ite
         if let Some(tensor) = tensor {
             // A repeated constant may have fewer values than its shape: one for each axis it is constant on.
             let own: Vec<usize> = (0..shape.len()).map(|d| if d == axis { *size } else { shape[d] }).collect();
-            let source = broadcast(tensor, &own).ok_or_else(|| call.shape_error("a constant does not fit its neighbours"))?;
+            let source =
+                broadcast(tensor, &own).ok_or_else(|| call.shape_error("a constant does not fit its neighbours"))?;
             for o in 0..outer {
                 let to = (o * total + start) * inner;
                 values[to..to + size * inner].copy_from_slice(&source[o * size * inner..(o + 1) * size * inner]);
@@ -115,7 +117,8 @@ fn known(call: &mut Call, axis: usize, parts: &[(Item, usize)]) -> Result<Vec<It
     let Some((first, _)) = parts.first() else {
         return Ok(vec![call.input(0)?.clone()]);
     };
-    let none = |call: &Call| call.unsupported("joining constants that are repeated along the batch", "plain constants are");
+    let none =
+        |call: &Call| call.unsupported("joining constants that are repeated along the batch", "plain constants are");
     let mut shape = first.known_shape().ok_or_else(|| none(call))?.to_vec();
     shape[axis] = parts.iter().map(|(_, size)| size).sum();
     call.reserve(shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d)))?;

@@ -33,7 +33,10 @@ pub(super) fn gemm(call: &mut Call) -> Result<Vec<Item>> {
             let own = c.shape().last().copied().unwrap_or(1);
             let rows: usize = c.shape().iter().rev().skip(1).product();
             if rows != 1 || (own != outputs && own != 1) || c.shape().len() > 2 {
-                return Err(call.unsupported(format!("C of shape {:?}", c.shape()), format!("one value, or one for each of the {outputs} outputs, is")));
+                return Err(call.unsupported(
+                    format!("C of shape {:?}", c.shape()),
+                    format!("one value, or one for each of the {outputs} outputs, is"),
+                ));
             }
             let values = if own == outputs { c.as_ref().clone().reshape([outputs])? } else { repeat(&c, outputs)? };
             Some(scaled(Arc::new(values), beta)?)
@@ -59,13 +62,20 @@ pub(super) fn matmul(call: &mut Call) -> Result<Vec<Item>> {
     match (call.input(0)?.clone(), call.input(1)?.clone()) {
         (Item::Node(x), Item::Node(_)) => {
             let shape = shape::display(&call.shape(x));
-            Err(call.unsupported(format!("the product of two computed tensors (the first is {shape})"), "products with a constant are"))
+            Err(call.unsupported(
+                format!("the product of two computed tensors (the first is {shape})"),
+                "products with a constant are",
+            ))
         }
         (Item::Node(x), _) => {
             let from = call.shape(x);
             let b = call.weight(1)?;
             let vector = b.shape().len() == 1;
-            let b = if vector { Arc::new(b.as_ref().clone().reshape([b.len(), 1])?) } else { squeezed(call, &b, from.len(), 1)? };
+            let b = if vector {
+                Arc::new(b.as_ref().clone().reshape([b.len(), 1])?)
+            } else {
+                squeezed(call, &b, from.len(), 1)?
+            };
             let mut to = from;
             to.pop();
             let mut ops = vec![Op::Dense(Dense { weight: transposed(&b)?, bias: None })];
@@ -79,7 +89,10 @@ pub(super) fn matmul(call: &mut Call) -> Result<Vec<Item>> {
             let a = call.weight(0)?;
             let rank = from.len();
             if rank < 2 || a.shape().len() < 2 {
-                return Err(call.unsupported(format!("a constant of shape {:?} times {}", a.shape(), shape::display(&from)), "a matrix times matrices is"));
+                return Err(call.unsupported(
+                    format!("a constant of shape {:?} times {}", a.shape(), shape::display(&from)),
+                    "a matrix times matrices is",
+                ));
             }
             // (A·X)ᵀ = Xᵀ·Aᵀ: a dense layer on the second last axis.
             let weight = squeezed(call, &a, rank, 0)?;

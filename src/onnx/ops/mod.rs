@@ -177,12 +177,7 @@ static TABLE: &[Entry] = &[
     // `saturate` and `round_mode` matter for 8-bit floats alone, which are refused.
     op("Cast", 1..=1, &["round_mode", "saturate", "to"], constant::cast),
     // Constants and shapes.
-    op(
-        "Constant",
-        0..=0,
-        &["value", "value_float", "value_floats", "value_int", "value_ints"],
-        constant::constant,
-    ),
+    op("Constant", 0..=0, &["value", "value_float", "value_floats", "value_int", "value_ints"], constant::constant),
     op("ConstantOfShape", 1..=1, &["value"], constant::constant_of_shape),
     op("Range", 3..=3, &[], constant::range),
     op("Shape", 1..=1, &["end", "start"], constant::shape),

@@ -27,7 +27,9 @@ pub(super) fn batch_norm(call: &mut Call) -> Result<Vec<Item>> {
     for i in 1..=4 {
         let tensor = call.weight(i)?;
         if tensor.shape() != [channels] {
-            return Err(call.shape_error(format!("input {i} of shape {:?} does not fit {channels} channels", tensor.shape())));
+            return Err(
+                call.shape_error(format!("input {i} of shape {:?} does not fit {channels} channels", tensor.shape()))
+            );
         }
         constants.push(tensor.to_vec::<f64>());
     }
@@ -75,7 +77,10 @@ pub(super) fn softmax(call: &mut Call) -> Result<Vec<Item>> {
         return call.emit(Op::Softmax { axis, log }, &[x]);
     }
     let Some((size, 0)) = shape::volume(&from[axis..]) else {
-        return Err(call.unsupported(format!("attribute axis = {axis} over the batch"), "samples must stay independent of each other"));
+        return Err(call.unsupported(
+            format!("attribute axis = {axis} over the batch"),
+            "samples must stay independent of each other",
+        ));
     };
     let mut flat = from[..axis].to_vec();
     flat.push(Dim::Fixed(size));

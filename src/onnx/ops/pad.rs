@@ -36,7 +36,9 @@ pub(super) fn pad(call: &mut Call) -> Result<Vec<Item>> {
         }
         let size = call.positions(call.fixed(x, axis)?)? as i64;
         let len = before.checked_add(after).and_then(|n| n.checked_add(size)).and_then(|n| usize::try_from(n).ok());
-        let len = len.ok_or_else(|| call.malformed(format!("pads {before} and {after} do not fit axis {axis} of {}", shape::display(&from))))?;
+        let len = len.ok_or_else(|| {
+            call.malformed(format!("pads {before} and {after} do not fit axis {axis} of {}", shape::display(&from)))
+        })?;
         let len = call.positions(len)? as i64;
         if size == 0 {
             return Err(call.shape_error(format!("axis {axis} of {} is empty", shape::display(&from))));
@@ -59,7 +61,10 @@ pub(super) fn pad(call: &mut Call) -> Result<Vec<Item>> {
             return Err(call.unsupported(format!("attribute mode = {mode}"), "constant, edge, reflect and wrap are"));
         }
         if mode == "reflect" && (before >= size || after >= size) {
-            return Err(call.unsupported(format!("a reflection of {before} and {after} positions of {size}"), "a reflection is smaller than the axis"));
+            return Err(call.unsupported(
+                format!("a reflection of {before} and {after} positions of {size}"),
+                "a reflection is smaller than the axis",
+            ));
         }
         let rows = (0..len).map(|at| source(at).map(|s| (s as usize, 1.0)).into_iter().collect());
         maps.push((axis, Arc::new(AxisMap::from_rows(size as usize, rows)?)));

@@ -13,7 +13,9 @@ fn spatial(call: &Call) -> Result<(ValueId, usize)> {
     let x = call.value(0)?;
     let rank = call.shape(x).len().saturating_sub(2);
     if !(1..=3).contains(&rank) {
-        return Err(call.shape_error(format!("takes 1 to 3 spatial axes, not the shape {}", shape::display(&call.shape(x)))));
+        return Err(
+            call.shape_error(format!("takes 1 to 3 spatial axes, not the shape {}", shape::display(&call.shape(x))))
+        );
     }
     Ok((x, rank))
 }
@@ -79,12 +81,7 @@ pub(super) fn global_average_pool(call: &mut Call) -> Result<Vec<Item>> {
 pub(super) fn global_max_pool(call: &mut Call) -> Result<Vec<Item>> {
     let (x, rank) = spatial(call)?;
     let kernel = (0..rank).map(|i| call.fixed(x, i + 2)).collect::<Result<Vec<_>>>()?;
-    let pool = MaxPool {
-        kernel,
-        strides: vec![1; rank],
-        dilations: vec![1; rank],
-        pads: vec![[0, 0]; rank],
-        ceil: false,
-    };
+    let pool =
+        MaxPool { kernel, strides: vec![1; rank], dilations: vec![1; rank], pads: vec![[0, 0]; rank], ceil: false };
     call.emit(Op::MaxPool(pool), &[x])
 }

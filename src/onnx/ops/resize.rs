@@ -125,7 +125,10 @@ pub(super) fn resize(call: &mut Call) -> Result<Vec<Item>> {
     let targets = match (scales, sizes) {
         (Some(scales), None) => scales.into_iter().map(Target::Scale).collect(),
         (None, Some(sizes)) => sizes.values.into_iter().map(Target::Size).collect(),
-        _ => return Err(call.unsupported("Resize without constant scales or sizes, or with both", "exactly one of them is needed")),
+        _ => {
+            return Err(call
+                .unsupported("Resize without constant scales or sizes, or with both", "exactly one of them is needed"));
+        }
     };
     build(call, x, &axes, targets, coordinates, &mode)
 }

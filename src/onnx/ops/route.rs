@@ -64,7 +64,9 @@ impl Call<'_> {
     /// Chooses positions of a known item.
     pub(super) fn pick_known(&mut self, item: &Item, picks: &[Pick]) -> Result<Item> {
         let Some(shape) = item.known_shape() else {
-            return Err(self.unsupported("a constant that is repeated along the batch", "computed tensors and constants are"));
+            return Err(
+                self.unsupported("a constant that is repeated along the batch", "computed tensors and constants are")
+            );
         };
         let mut sources: Option<Vec<usize>> = None;
         let mut shape = shape.to_vec();
@@ -87,7 +89,9 @@ impl Call<'_> {
         }
         match sources {
             None => Ok(item.clone()),
-            Some(sources) => item.picked(shape, &sources).ok_or_else(|| self.malformed("a chosen position does not exist")),
+            Some(sources) => {
+                item.picked(shape, &sources).ok_or_else(|| self.malformed("a chosen position does not exist"))
+            }
         }
     }
 
@@ -132,7 +136,9 @@ impl Call<'_> {
 pub(super) fn reshape(call: &mut Call) -> Result<Vec<Item>> {
     let from = call.dims(0)?;
     let target = call.input(1)?.sizes();
-    let target = target.ok_or_else(|| call.unsupported("a shape that is computed from the input's values", "shapes have to be constant"))?;
+    let target = target.ok_or_else(|| {
+        call.unsupported("a shape that is computed from the input's values", "shapes have to be constant")
+    })?;
     let keep_zero = call.flag("allowzero", false)?;
     let mut open = None;
     let mut dims = Vec::with_capacity(target.values.len());
@@ -227,7 +233,9 @@ pub(super) fn transpose(call: &mut Call) -> Result<Vec<Item>> {
     };
     match call.input(0)?.clone() {
         Item::Node(x) => call.emit(Op::Transpose { perm }, &[x]),
-        Item::Repeated(_) => Err(call.unsupported("a constant that is repeated along the batch", "computed tensors and constants are")),
+        Item::Repeated(_) => {
+            Err(call.unsupported("a constant that is repeated along the batch", "computed tensors and constants are"))
+        }
         known => {
             let shape = known.known_shape().unwrap_or_default();
             let mut steps = vec![1; shape.len()];

@@ -37,7 +37,9 @@ pub(super) fn slice(call: &mut Call) -> Result<Vec<Item>> {
         let Some(item) = call.optional(i) else {
             return Ok(None);
         };
-        let sizes = item.sizes().ok_or_else(|| call.unsupported(format!("a computed input {i}"), "positions have to be constant"))?;
+        let sizes = item
+            .sizes()
+            .ok_or_else(|| call.unsupported(format!("a computed input {i}"), "positions have to be constant"))?;
         Ok(Some(sizes.values))
     };
     let missing = |call: &Call| call.malformed("it has no starts or no ends");
@@ -108,7 +110,8 @@ pub(super) fn split(call: &mut Call) -> Result<Vec<Item>> {
     let dims = call.dims(0)?;
     let axis = call.axis(call.int("axis", 0)?, dims.len())?;
     let Dim::Fixed(size) = dims[axis] else {
-        return Err(call.unsupported(format!("splitting axis {axis}, the batch,"), "samples must stay independent of each other"));
+        return Err(call
+            .unsupported(format!("splitting axis {axis}, the batch,"), "samples must stay independent of each other"));
     };
     let size = call.positions(size)?;
     let count = call.node.output.len();
@@ -165,15 +168,19 @@ pub(super) fn gather(call: &mut Call) -> Result<Vec<Item>> {
     let axis = call.axis(call.int("axis", 0)?, dims.len())?;
     let indices = call.weight(1)?;
     let Dim::Fixed(size) = dims[axis] else {
-        return Err(call.unsupported(format!("gathering from axis {axis}, the batch,"), "samples must stay independent of each other"));
+        return Err(call.unsupported(
+            format!("gathering from axis {axis}, the batch,"),
+            "samples must stay independent of each other",
+        ));
     };
     let size = call.positions(size)?;
     let list = indices.as_i64().ok_or_else(|| call.malformed("its indices are not integers"))?;
     let mut sources = Vec::with_capacity(list.len());
     for index in list {
-        sources.push(call.axis(*index, size).map_err(|_| {
-            call.malformed(format!("index {index} is outside the {size} positions of axis {axis}"))
-        })?);
+        sources
+            .push(call.axis(*index, size).map_err(|_| {
+                call.malformed(format!("index {index} is outside the {size} positions of axis {axis}"))
+            })?);
     }
     let mut shape = dims[..axis].to_vec();
     shape.extend(indices.shape().iter().map(|n| Dim::Fixed(*n)));
