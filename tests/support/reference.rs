@@ -149,7 +149,8 @@ fn convolution(conv: &Conv, x: &Array, shape: &[usize]) -> Array {
             let Some(at) = at else { continue };
             for c in 0..own {
                 let channel = i[1] / (outputs / conv.groups) * own + c;
-                sum += weight.at(&[&[i[1], c], tap.as_slice()].concat()) * x.at(&[&[i[0], channel], at.as_slice()].concat());
+                sum += weight.at(&[&[i[1], c], tap.as_slice()].concat())
+                    * x.at(&[&[i[0], channel], at.as_slice()].concat());
             }
         }
         sum
@@ -173,7 +174,8 @@ fn transposed(conv: &Conv, x: &Array, shape: &[usize]) -> Array {
             let Some(at) = at else { continue };
             let group = i[1] / own;
             for c in group * inputs / conv.groups..(group + 1) * inputs / conv.groups {
-                sum += weight.at(&[&[c, i[1] % own], tap.as_slice()].concat()) * x.at(&[&[i[0], c], at.as_slice()].concat());
+                sum += weight.at(&[&[c, i[1] % own], tap.as_slice()].concat())
+                    * x.at(&[&[i[0], c], at.as_slice()].concat());
             }
         }
         sum
@@ -186,7 +188,9 @@ fn max_pool(pool: &MaxPool, x: &Array, shape: &[usize]) -> Array {
         taps.iter()
             .filter_map(|tap| {
                 let at: Option<Vec<usize>> = (0..tap.len())
-                    .map(|d| source(i[d + 2], tap[d], pool.strides[d], pool.dilations[d], pool.pads[d][0], x.shape[d + 2]))
+                    .map(|d| {
+                        source(i[d + 2], tap[d], pool.strides[d], pool.dilations[d], pool.pads[d][0], x.shape[d + 2])
+                    })
                     .collect();
                 Some(x.at(&[&i[..2], at?.as_slice()].concat()))
             })
@@ -232,8 +236,20 @@ fn function(activation: &Activation, x: f64) -> f64 {
     match activation {
         Activation::Relu => x.max(0.0),
         Activation::Clip { low, high } => x.max(*low).min(*high),
-        Activation::LeakyRelu { alpha } => if x < 0.0 { alpha * x } else { x },
-        Activation::Elu { alpha } => if x < 0.0 { alpha * (x.exp() - 1.0) } else { x },
+        Activation::LeakyRelu { alpha } => {
+            if x < 0.0 {
+                alpha * x
+            } else {
+                x
+            }
+        }
+        Activation::Elu { alpha } => {
+            if x < 0.0 {
+                alpha * (x.exp() - 1.0)
+            } else {
+                x
+            }
+        }
         Activation::Selu { alpha, gamma } => gamma * if x < 0.0 { alpha * (x.exp() - 1.0) } else { x },
         Activation::Celu { alpha } => x.max(0.0) + (alpha * ((x / alpha).exp() - 1.0)).min(0.0),
         Activation::Gelu { tanh: false } => x * 0.5 * (1.0 + erf(x / 2f64.sqrt())),
