@@ -259,7 +259,10 @@ impl Run<'_> {
             let (done, failures) = (self.report.timings.samples, self.report.failed.len());
             let failures = if failures == 0 { String::new() } else { format!(", {failures} failed") };
             let seconds = self.report.timings.total_seconds;
-            say(&format!("{done} explained{failures} in {seconds:.1} s; {}", self.args.out.join("report.json").display()));
+            say(&format!(
+                "{done} explained{failures} in {seconds:.1} s; {}",
+                self.args.out.join("report.json").display()
+            ));
         }
         Ok(ExitCode::from(u8::from(failed)))
     }

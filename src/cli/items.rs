@@ -67,7 +67,8 @@ pub fn arrays(given: &[String], network: &Network, precision: Precision) -> Resu
     let mut tensors = Vec::new();
     let mut count = None;
     for (value, path) in values.iter().zip(&paths) {
-        let path = path.ok_or_else(|| Usage(format!("input \"{}\" is missing: {}", value.name, several_inputs(network))))?;
+        let path =
+            path.ok_or_else(|| Usage(format!("input \"{}\" is missing: {}", value.name, several_inputs(network))))?;
         let tensor = array(Path::new(path), &value.name, &value.shape, precision)?;
         let samples = samples(&tensor, &value.shape);
         if count.is_some_and(|n| n != samples) {
@@ -90,8 +91,7 @@ pub fn split_name<'a>(text: &'a str, network: &Network) -> Option<(usize, &'a st
 }
 
 fn several_inputs(network: &Network) -> String {
-    let names: Vec<String> =
-        network.inputs().iter().map(|id| format!("{}=X.npy", network.value(*id).name)).collect();
+    let names: Vec<String> = network.inputs().iter().map(|id| format!("{}=X.npy", network.value(*id).name)).collect();
     format!("the network takes {}", names.join(" "))
 }
 
@@ -111,7 +111,8 @@ fn array(path: &Path, name: &str, shape: &[Dim], precision: Precision) -> Result
             Dim::Batch(k) => *n > 0 && n.is_multiple_of(*k),
         });
     if !fits {
-        let mut message = format!("{place}: shape {given:?} is not that of the network's input \"{name}\", {}", wanted());
+        let mut message =
+            format!("{place}: shape {given:?} is not that of the network's input \"{name}\", {}", wanted());
         if given.len() + 1 == shape.len() {
             message.push_str("; the batch comes first: for one sample use array[None]");
         }

@@ -60,8 +60,7 @@ impl<'a> Writer<'a> {
             })
             .collect();
         for (named, explained) in self.targets.iter().zip(&explanation.targets) {
-            let base =
-                if self.targets.len() > 1 { format!("{}.{}", item.stem, named.name) } else { item.stem.clone() };
+            let base = if self.targets.len() > 1 { format!("{}.{}", item.stem, named.name) } else { item.stem.clone() };
             let files = self.files(item, &base, explained, first, total)?;
             let relevance: Vec<Vec<f64>> = explained.relevance.iter().map(Tensor::to_vec).collect();
             for (i, entry) in entries.iter_mut().enumerate() {
@@ -102,7 +101,11 @@ impl<'a> Writer<'a> {
         let several = explained.relevance.len() > 1;
         let mut arrays = Vec::new();
         for (i, relevance) in explained.relevance.iter().enumerate() {
-            let name = if several { format!("{base}.{}", slug(&network.value(network.inputs()[i]).name)) } else { base.to_string() };
+            let name = if several {
+                format!("{base}.{}", slug(&network.value(network.inputs()[i]).name))
+            } else {
+                base.to_string()
+            };
             let relevance = part(relevance, first, item.samples, total)?;
             self.pictures(item, &name, i, &relevance, &mut files)?;
             arrays.push((format!("{name}.relevance.npy"), relevance));

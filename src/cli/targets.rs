@@ -59,7 +59,10 @@ fn class(text: &str, labels: &Labels, values: usize) -> Result<usize> {
     };
     let class = class.filter(|c| *c < values);
     Ok(class.ok_or_else(|| {
-        Usage(format!("--target {text}: the output has {values} values; give a number from 0 to {}", values.saturating_sub(1)))
+        Usage(format!(
+            "--target {text}: the output has {values} values; give a number from 0 to {}",
+            values.saturating_sub(1)
+        ))
     })?)
 }
 
