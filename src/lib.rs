@@ -8,6 +8,7 @@ pub mod gpu;
 pub mod heatmap;
 pub mod input;
 pub mod network;
+pub mod onnx;
 pub mod plan;
 pub mod rules;
 pub mod tensor;
@@ -15,10 +16,11 @@ mod text;
 
 pub use error::{Error, Result};
 pub use explain::{
-    Backend, DeviceInfo, Explainer, Explanation, LayerConservation, Memory, Precision, Predictor, Target, TargetExplanation,
-    estimate_memory,
+    Backend, DeviceInfo, Explainer, Explanation, LayerConservation, Memory, Precision, Predictor, Target,
+    TargetExplanation, estimate_memory,
 };
 pub use network::{Activation, Affine, AxisMap, Conv, Dense, Dim, MaxPool, Network, NetworkBuilder, Op, ValueId};
+pub use onnx::OnnxOptions;
 pub use plan::SeedAmount;
 pub use rules::{
     Bounds, Composite, LayerKind, LayerRule, Position, Rule, RuleKind, Selector, Stabiliser, StabiliserKind,

@@ -35,9 +35,7 @@ fn composite(method: &str, case: &Case) -> Composite {
         "alpha2_beta1" => named("alpha-beta:2,1"),
         "alpha1_beta0" => named("alpha-beta:1,0"),
         "wsquare_first_epsilon" => named("epsilon").with_first(Rule::parse("wsquare").expect("a rule")),
-        "zbox_first_zplus" => {
-            named("zplus").with_first(Rule::parse(&format!("zbox:{low},{high}")).expect("a rule"))
-        }
+        "zbox_first_zplus" => named("zplus").with_first(Rule::parse(&format!("zbox:{low},{high}")).expect("a rule")),
         "epsilon_gamma_box" => named(&format!("epsilon-gamma-box:{low},{high}")),
         other => named(&other.replace('_', "-")),
     }

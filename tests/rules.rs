@@ -76,7 +76,8 @@ fn rules(channels: usize) -> Vec<Rule> {
 /// Low and high of a box rule for each of `len` inputs.
 fn bounds(rule: &Rule, channels: usize, len: usize) -> (Vec<f64>, Vec<f64>) {
     let RuleKind::ZBox { bounds: Some(bounds) } = &rule.kind else { return (vec![0.0; len], vec![0.0; len]) };
-    let spread = |values: &[f64]| (0..len).map(|i| values[if values.len() == 1 { 0 } else { i / (len / channels) }]).collect();
+    let spread =
+        |values: &[f64]| (0..len).map(|i| values[if values.len() == 1 { 0 } else { i / (len / channels) }]).collect();
     (spread(bounds.low()), spread(bounds.high()))
 }
 
@@ -192,12 +193,14 @@ type LayerCase = (Conv2d, bool, Vec<f64>, Vec<f64>, Vec<f64>, Vec<f64>);
 /// A convolution or transposed one, its weights and biases, an input and a relevance.
 fn layers() -> impl Strategy<Value = LayerCase> {
     let pair = |range: std::ops::Range<usize>| [range.clone(), range];
-    let sizes = (1usize..3, [1usize..3, 1usize..3], pair(3..6), pair(1..4), pair(1..3), pair(1..3), [pair(0..2), pair(0..2)]);
-    let conv = sizes.prop_filter_map("the window fits", |(groups, per_group, input, kernel, stride, dilation, pads)| {
-        let fits = (0..2).all(|i| (kernel[i] - 1) * dilation[i] < input[i] + pads[i][0] + pads[i][1]);
-        let channels = per_group.map(|c| c * groups);
-        fits.then_some(Conv2d { groups, channels, input, kernel, stride, dilation, pads })
-    });
+    let sizes =
+        (1usize..3, [1usize..3, 1usize..3], pair(3..6), pair(1..4), pair(1..3), pair(1..3), [pair(0..2), pair(0..2)]);
+    let conv =
+        sizes.prop_filter_map("the window fits", |(groups, per_group, input, kernel, stride, dilation, pads)| {
+            let fits = (0..2).all(|i| (kernel[i] - 1) * dilation[i] < input[i] + pads[i][0] + pads[i][1]);
+            let channels = per_group.map(|c| c * groups);
+            fits.then_some(Conv2d { groups, channels, input, kernel, stride, dilation, pads })
+        });
     (conv, any::<bool>()).prop_flat_map(|(conv, transposed)| {
         let [oh, ow] = conv.output();
         let small = conv.channels[1] * oh * ow;
@@ -218,7 +221,8 @@ fn matrix(conv: &Conv2d, transposed: bool, w: &[f64], b: &[f64]) -> Matrix {
 }
 
 fn input_shape(conv: &Conv2d, transposed: bool) -> (Vec<usize>, usize) {
-    let (channels, [h, w]) = if transposed { (conv.channels[1], conv.output()) } else { (conv.channels[0], conv.input) };
+    let (channels, [h, w]) =
+        if transposed { (conv.channels[1], conv.output()) } else { (conv.channels[0], conv.input) };
     (vec![1, channels, h, w], channels)
 }
 

@@ -66,14 +66,20 @@ impl<'a, T: Real> Sharer<'a, T> {
         let relevance = &self.relevance[start..start + z.len()];
         if self.clip {
             for ((y, z), r) in output.iter_mut().zip(z).zip(relevance) {
-                *y = self.scale * *r / clipped(*z, epsilon);
+                *y = quotient(self.scale * *r, clipped(*z, epsilon));
             }
         } else {
             for ((y, z), r) in output.iter_mut().zip(z).zip(relevance) {
-                *y = self.scale * *r / moved(*z, epsilon);
+                *y = quotient(self.scale * *r, moved(*z, epsilon));
             }
         }
     }
+}
+
+/// a / b, and 0 where b is 0.
+#[inline(always)]
+fn quotient<T: Real>(a: T, b: T) -> T {
+    if b == T::ZERO { T::ZERO } else { a / b }
 }
 
 /// z + ε·sign(z), sign(0) = +1.

@@ -256,7 +256,8 @@ impl Predictor {
     ) -> Result<Predictor> {
         let device = Device::open(backend, precision, adapter)?;
         // A forward plan needs the batch alone.
-        let output = *network.outputs().first().ok_or_else(|| Error::Input(format!("{} has no output", network.name())))?;
+        let output =
+            *network.outputs().first().ok_or_else(|| Error::Input(format!("{} has no output", network.name())))?;
         let mut options =
             PlanOptions { batch, output, layers: Vec::new(), conservation: false, several_targets: false };
         let built = build(&device, &mut options, |options| Plan::forward(network, options.batch))?;

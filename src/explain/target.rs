@@ -31,7 +31,8 @@ impl Target {
             if index < values {
                 return Ok(());
             }
-            let what = format!("there is no target {index}: the output \"{output}\" has {values} values, 0 to {}", values - 1);
+            let what =
+                format!("there is no target {index}: the output \"{output}\" has {values} values, 0 to {}", values - 1);
             Err(Error::Target(what))
         };
         match self {
@@ -60,9 +61,7 @@ impl Target {
             Target::Top(rank) => SeedRequest::Rank { rank: *rank, amount },
             Target::Index(index) => SeedRequest::Index { index: *index, amount },
             Target::Each(indices) => SeedRequest::Index { index: indices[sample], amount },
-            Target::Difference(toward, against) => {
-                SeedRequest::Contrast { toward: *toward, against: *against, amount }
-            }
+            Target::Difference(toward, against) => SeedRequest::Contrast { toward: *toward, against: *against, amount },
             Target::Vector(values) => SeedRequest::Vector(Arc::from(values.as_slice())),
         }
     }

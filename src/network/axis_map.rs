@@ -18,18 +18,20 @@ impl AxisMap {
     /// Builds the map from its rows, each a list of (input position, weight).
     ///
     /// # Errors
-    /// [`Error::Shape`] when a position is not below `inputs`, or the map has more than 2³²−1 entries.
+    /// [`Error::Shape`] when a position is not below `inputs`, or the map has more than 2²⁴ inputs, rows or entries.
     pub fn from_rows(inputs: usize, rows: impl IntoIterator<Item = Vec<(usize, f64)>>) -> Result<AxisMap> {
+        check_size(inputs)?;
         let mut map = AxisMap { inputs, starts: vec![0], sources: Vec::new(), weights: Vec::new() };
         for row in rows {
             for (source, weight) in row {
                 if source >= inputs {
                     return Err(Error::shape("axis map", format!("position {source} is outside the {inputs} inputs")));
                 }
-                map.sources.push(index(source)?);
+                map.sources.push(source as u32);
                 map.weights.push(weight);
             }
-            map.starts.push(index(map.sources.len())?);
+            check_size(map.sources.len().max(map.starts.len()))?;
+            map.starts.push(map.sources.len() as u32);
         }
         Ok(map)
     }
@@ -47,11 +49,12 @@ impl AxisMap {
     /// # Errors
     /// As [`AxisMap::from_rows`].
     pub fn reduce(inputs: usize, weight: f64) -> Result<AxisMap> {
+        check_size(inputs)?;
         AxisMap::from_rows(inputs, [(0..inputs).map(|i| (i, weight)).collect()])
     }
 
-    /// The mean of each window of `kernel` positions. Padding counts as zeros in the divisor when `count_pad`; what
-    /// `ceil` adds beyond the padding never does.
+    /// The mean of each window of `kernel` positions, `dilation` apart. Padding counts as zeros in the divisor when
+    /// `count_pad`; what `ceil` adds beyond the padding never does.
     ///
     /// # Errors
     /// [`Error::Shape`] when no window fits.
@@ -59,21 +62,25 @@ impl AxisMap {
         inputs: usize,
         kernel: usize,
         stride: usize,
+        dilation: usize,
         pads: [usize; 2],
         ceil: bool,
         count_pad: bool,
     ) -> Result<AxisMap> {
-        let windows = super::shape::window_count(inputs, kernel, stride, pads, ceil);
-        let windows = windows.map_err(|what| Error::shape("average pooling", what))?;
+        let windows = super::shape::taps(kernel, dilation)
+            .and_then(|taps| super::shape::window_count(inputs, taps, stride, pads, ceil))
+            .map_err(|what| Error::shape("average pooling", what))?;
+        check_size(inputs.max(kernel))?;
+        let padded = inputs + pads[0] + pads[1];
         AxisMap::from_rows(
             inputs,
             (0..windows).map(|j| {
-                // Positions in the padded input.
+                // Tap k lies at position begin + k·dilation of the padded input: how many lie before `end`?
                 let begin = j * stride;
-                let end = (begin + kernel).min(inputs + pads[0] + pads[1]);
-                let inside = begin.max(pads[0])..end.min(inputs + pads[0]);
-                let divisor = if count_pad { end - begin } else { inside.len() };
-                inside.map(|i| (i - pads[0], 1.0 / divisor as f64)).collect()
+                let before = |end: usize| end.saturating_sub(begin).div_ceil(dilation).min(kernel);
+                let inside = before(pads[0])..before(inputs + pads[0]);
+                let divisor = if count_pad { before(padded) } else { inside.len() };
+                inside.map(|k| (begin + k * dilation - pads[0], 1.0 / divisor as f64)).collect()
             }),
         )
     }
@@ -132,8 +139,17 @@ impl AxisMap {
     }
 }
 
-fn index(value: usize) -> Result<u32> {
-    u32::try_from(value).map_err(|_| Error::shape("axis map", "more than 2^32-1 entries"))
+/// The largest size of an axis, and the most entries of a map. A file may claim any size; this bounds the memory it gets.
+const MAX_SIZE: usize = 1 << 24;
+
+fn check_size(size: usize) -> Result<()> {
+    if size > MAX_SIZE {
+        return Err(Error::shape(
+            "axis map",
+            format!("{size} positions are more than the {MAX_SIZE} of the largest axis"),
+        ));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -161,6 +177,30 @@ mod tests {
             }
         }
         assert_eq!(map.transpose().transpose(), map);
+    }
+
+    #[test]
+    fn averages_divide_by_what_counts() {
+        let row = |m: &AxisMap, j: usize| -> Vec<(u32, f64)> {
+            let range = m.starts()[j] as usize..m.starts()[j + 1] as usize;
+            range.map(|k| (m.sources()[k], m.weights()[k])).collect()
+        };
+        // Size 5, window 3, stride 2, one of padding on both sides.
+        let counted = AxisMap::average(5, 3, 2, 1, [1, 1], false, true).unwrap();
+        assert_eq!(row(&counted, 0), [(0, 1.0 / 3.0), (1, 1.0 / 3.0)]);
+        let inside = AxisMap::average(5, 3, 2, 1, [1, 1], false, false).unwrap();
+        assert_eq!(row(&inside, 0), [(0, 0.5), (1, 0.5)]);
+        // What ceil adds beyond the padding does not count.
+        let ceil = AxisMap::average(4, 3, 2, 1, [0, 0], true, true).unwrap();
+        assert_eq!(row(&ceil, 1), [(2, 0.5), (3, 0.5)]);
+        let dilated = AxisMap::average(5, 2, 1, 3, [0, 0], false, true).unwrap();
+        assert_eq!(row(&dilated, 1), [(1, 0.5), (4, 0.5)]);
+    }
+
+    #[test]
+    fn sizes_are_bounded() {
+        assert!(AxisMap::reduce(usize::MAX, 1.0).is_err());
+        assert!(AxisMap::average(1 << 20, 1 << 19, 1, 1, [0, 0], false, true).is_err());
     }
 
     #[test]

@@ -31,7 +31,8 @@ use crate::tensor::Tensor;
 #[derive(Debug)]
 pub struct NetworkBuilder {
     network: Network,
-    names: HashSet<String>,
+    value_names: HashSet<String>,
+    node_names: HashSet<String>,
 }
 
 impl NetworkBuilder {
@@ -43,7 +44,7 @@ impl NetworkBuilder {
             inputs: Vec::new(),
             outputs: Vec::new(),
         };
-        NetworkBuilder { network, names: HashSet::new() }
+        NetworkBuilder { network, value_names: HashSet::new(), node_names: HashSet::new() }
     }
 
     /// Adds an input of shape batch × `sample`.
@@ -60,6 +61,11 @@ impl NetworkBuilder {
         id
     }
 
+    /// The inputs so far.
+    pub(crate) fn inputs(&self) -> &[ValueId] {
+        &self.network.inputs
+    }
+
     /// The shape of a tensor made so far.
     pub fn shape(&self, id: ValueId) -> &[Dim] {
         &self.network.values[id.0].shape
@@ -70,6 +76,11 @@ impl NetworkBuilder {
     /// # Errors
     /// [`Error::Shape`] when the inputs do not fit the op; [`Error::Malformed`] when a weight is NaN or infinite.
     pub fn add(&mut self, name: &str, op: Op, inputs: &[ValueId]) -> Result<ValueId> {
+        self.add_named(name, name, op, inputs)
+    }
+
+    /// Adds a node whose output has a name of its own. Errors as [`NetworkBuilder::add`].
+    pub(crate) fn add_named(&mut self, name: &str, output: &str, op: Op, inputs: &[ValueId]) -> Result<ValueId> {
         let place = || format!("{}: node \"{name}\" ({})", self.network.name, op.name());
         for constant in op.constants() {
             if let Some(at) = constant.first_non_finite() {
@@ -78,10 +89,18 @@ impl NetworkBuilder {
         }
         let shapes: Vec<&[Dim]> = inputs.iter().map(|i| self.shape(*i)).collect();
         let shape = shape::infer(&op, &shapes).map_err(|what| Error::shape(place(), what))?;
-        let output = self.value(name, shape);
-        let name = self.network.values[output.0].name.clone();
+        let output = self.value(output, shape);
+        let name = if name.is_empty() { &self.network.values[output.0].name } else { name };
+        let name = unique(&mut self.node_names, name);
         self.network.nodes.push(Node { name, op, inputs: inputs.to_vec(), output });
         Ok(output)
+    }
+
+    /// Gives a tensor another name, as far as that is free.
+    pub(crate) fn rename(&mut self, id: ValueId, name: &str) {
+        if self.network.values[id.0].name != name {
+            self.network.values[id.0].name = unique(&mut self.value_names, name);
+        }
     }
 
     /// Adds a convolution. Errors as [`NetworkBuilder::add`].
@@ -132,7 +151,9 @@ impl NetworkBuilder {
     /// Adds an average pooling with square windows of `kernel` and no padding. Errors as [`NetworkBuilder::add`].
     pub fn average_pool(&mut self, name: &str, x: ValueId, kernel: usize, stride: usize) -> Result<ValueId> {
         let windows = (2..self.shape(x).len())
-            .map(|axis| Ok((axis, AxisMap::average(self.fixed(name, x, axis)?, kernel, stride, [0, 0], false, true)?)))
+            .map(|axis| {
+                Ok((axis, AxisMap::average(self.fixed(name, x, axis)?, kernel, stride, 1, [0, 0], false, true)?))
+            })
             .collect::<Result<Vec<_>>>()?;
         self.resample(name, x, ResampleKind::AveragePool, windows)
     }
@@ -198,14 +219,9 @@ impl NetworkBuilder {
     }
 
     fn value(&mut self, name: &str, shape: Vec<Dim>) -> ValueId {
-        let mut unique =
-            if name.is_empty() { format!("tensor{}", self.network.values.len()) } else { name.to_string() };
-        let mut number = 2;
-        while !self.names.insert(unique.clone()) {
-            unique = format!("{name}_{number}");
-            number += 1;
-        }
-        self.network.values.push(Value { name: unique, shape });
+        let numbered = format!("tensor{}", self.network.values.len());
+        let name = unique(&mut self.value_names, if name.is_empty() { &numbered } else { name });
+        self.network.values.push(Value { name, shape });
         ValueId(self.network.values.len() - 1)
     }
 
@@ -213,6 +229,17 @@ impl NetworkBuilder {
         let dim = self.shape(x).get(axis).copied().and_then(Dim::fixed);
         dim.ok_or_else(|| Error::shape(format!("node \"{name}\""), format!("axis {axis} is the batch axis")))
     }
+}
+
+/// Takes `name`, with a number where it is taken.
+fn unique(names: &mut HashSet<String>, name: &str) -> String {
+    let mut unique = name.to_string();
+    let mut number = 2;
+    while !names.insert(unique.clone()) {
+        unique = format!("{name}_{number}");
+        number += 1;
+    }
+    unique
 }
 
 impl Conv {

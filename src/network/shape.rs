@@ -153,7 +153,7 @@ fn spatial_rank(x: &[Dim], lengths: &[usize]) -> Result<usize, String> {
     Ok(rank)
 }
 
-fn taps(kernel: usize, dilation: usize) -> Result<usize, String> {
+pub(crate) fn taps(kernel: usize, dilation: usize) -> Result<usize, String> {
     if kernel == 0 || dilation == 0 {
         return Err("kernel sizes and dilations must be at least 1".to_string());
     }

@@ -36,8 +36,10 @@ impl Plan {
         let explained = before_softmax(network, options.output);
         let live = live(network, &[explained]);
         let facts = Facts::of(network, &rules, explained, &live);
+        check_rms(network, composite, &rules)?;
         let batch = batch_size(network, explained, options.batch)?;
         let mut planner = Planner::new(network, facts, batch);
+        planner.stabiliser = composite.stabiliser;
         planner.share_denominators = options.several_targets;
         let inputs = planner.add_inputs()?;
         for (node, live) in network.nodes().iter().zip(&live) {
@@ -108,6 +110,26 @@ impl Plan {
         let sums = Sums::new(false, &mut planner);
         Ok(planner.finish(inputs, outputs, Vec::new(), sums, false))
     }
+}
+
+/// A root mean square is taken of each sample's values, which must lie together: the batch is the first axis.
+fn check_rms(network: &Network, composite: &Composite, rules: &[LayerRule]) -> Result<()> {
+    use crate::rules::StabiliserKind::Rms;
+    for (node, rule) in network.nodes().iter().zip(rules) {
+        let rms = match rule {
+            LayerRule::Linear(rule) => rule.stabiliser.kind == Rms,
+            LayerRule::Pooling(_) | LayerRule::Residual(_) | LayerRule::Normalisation(_) => {
+                composite.stabiliser.kind == Rms
+            }
+            _ => false,
+        };
+        let axes = &network.value(node.output).shape;
+        if rms && axes.iter().skip(1).any(|d| matches!(d, Dim::Batch(_))) {
+            let what = format!("layer \"{}\": an rms stabiliser needs the batch as the first axis", node.name);
+            return Err(Error::composite(composite.name(), what));
+        }
+    }
+    Ok(())
 }
 
 /// The table of sums while it is being made.

@@ -234,34 +234,23 @@ impl Planner<'_> {
             z.push(self.whole(target));
         }
         if rms {
-            let factor = rule.stabiliser.epsilon;
-            share.epsilon =
-                Epsilon::PerSample { buffer: self.rms(node, &mut z, len)?, sample_len: len / self.batch, factor };
+            self.in_one_buffer(&mut z, len);
+            share.epsilon = self.rms(z[0].buffer, rule.stabiliser.epsilon);
         }
         self.backward.push(Step::Quotient(Quotient { denominator: z, share, output, len }));
         Ok(output)
     }
 
-    /// The root mean square of a denominator for each sample; the denominator is brought into one buffer for it.
-    fn rms(&mut self, node: &Node, z: &mut Vec<Operand>, len: usize) -> Result<BufferId> {
-        if !matches!(self.network.value(node.output).shape.first(), Some(crate::network::Dim::Batch(_)))
-            && self.batch > 1
-        {
-            return Err(Error::composite(self.place(node), "an rms stabiliser needs the batch as the first axis"));
+    /// Brings a denominator of several operands into one buffer.
+    fn in_one_buffer(&mut self, z: &mut Vec<Operand>, len: usize) {
+        if matches!(z.as_slice(), [one] if one.inner == 1 && one.count == len) {
+            return;
         }
-        let whole = matches!(z.as_slice(), [one] if one.inner == 1 && one.count == len);
-        if !whole {
-            let b = match z.get(1) {
-                Some(second) => *second,
-                None => Operand { buffer: self.constant(vec![0.0], "zero"), inner: len, count: 1 },
-            };
-            let sum = self.binary(BinaryOp::Add, z[0], b, len, "denominator");
-            *z = vec![self.whole(sum)];
-        }
-        let output = self.buffer(self.batch, format!("rms of {}", node.name));
-        let (samples, sample_len) = (self.batch, len / self.batch);
-        self.backward.push(Step::SampleRms(SampleRms { source: z[0].buffer, output, samples, sample_len }));
-        Ok(output)
+        let second = z.get(1).copied();
+        let zero = |planner: &mut Self| Operand { buffer: planner.constant(vec![0.0], "zero"), inner: len, count: 1 };
+        let b = second.unwrap_or_else(|| zero(self));
+        let sum = self.binary(BinaryOp::Add, z[0], b, len, "denominator");
+        *z = vec![self.whole(sum)];
     }
 
     /// What of a denominator is known before the network runs, computed once.

@@ -7,11 +7,14 @@ use super::lifetime::Draft;
 use super::*;
 use crate::error::{Error, Result};
 use crate::network::{Network, Node, ValueId};
+use crate::rules::{Stabiliser, StabiliserKind};
 
 /// Everything a plan is made from while it is being made.
 pub(super) struct Planner<'a> {
     pub network: &'a Network,
     pub facts: Facts,
+    /// Of the norm rule.
+    pub stabiliser: Stabiliser,
     pub batch: usize,
     /// Whether denominators are computed once for all targets, before the backward pass.
     pub share_denominators: bool,
@@ -32,6 +35,7 @@ impl<'a> Planner<'a> {
         Planner {
             network,
             facts,
+            stabiliser: Stabiliser::default(),
             batch,
             share_denominators: false,
             drafts: Vec::new(),
@@ -118,14 +122,26 @@ impl<'a> Planner<'a> {
         output
     }
 
-    /// A new buffer with `R / st(z)` at the default stabiliser, by a step of the backward pass.
+    /// A new buffer with `R / st(z)` at the norm rule's stabiliser, by a step of the backward pass.
     pub fn quotient(&mut self, z: BufferId, relevance: BufferId, label: &str) -> BufferId {
         let len = self.drafts[z.0].len;
-        let epsilon = Epsilon::Constant(crate::rules::Stabiliser::default().epsilon);
-        let share = Share { relevance, scale: 1.0, epsilon, clip: false, mask: None };
+        let Stabiliser { kind, epsilon } = self.stabiliser;
+        let epsilon = match kind {
+            StabiliserKind::Rms => self.rms(z, epsilon),
+            StabiliserKind::Add | StabiliserKind::Clip => Epsilon::Constant(epsilon),
+        };
+        let share = Share { relevance, scale: 1.0, epsilon, clip: kind == StabiliserKind::Clip, mask: None };
         let output = self.buffer(len, label);
         self.backward.push(Step::Quotient(Quotient { denominator: vec![self.whole(z)], share, output, len }));
         output
+    }
+
+    /// An ε of `factor` times the root mean square of each sample of z.
+    pub fn rms(&mut self, z: BufferId, factor: f64) -> Epsilon {
+        let (samples, sample_len) = (self.batch, self.drafts[z.0].len / self.batch);
+        let buffer = self.buffer(samples, "root mean squares");
+        self.backward.push(Step::SampleRms(SampleRms { source: z, output: buffer, samples, sample_len }));
+        Epsilon::PerSample { buffer, sample_len, factor }
     }
 
     /// How a tensor of shape `from` is read at the positions of shape `to`, or `None` when the axes it is repeated along

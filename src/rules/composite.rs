@@ -27,6 +27,8 @@ pub struct Composite {
     pub(super) entries: Vec<(Selector, Rule)>,
     pub(super) bounds: Option<Bounds>,
     pub(super) zero_bias: bool,
+    /// What keeps the denominators of the norm rule away from 0: pooling, sums of branches, standalone normalisation.
+    pub stabiliser: Stabiliser,
     /// What activations do.
     pub activation: ActivationRule,
     /// What average pooling, means and sums do.
@@ -130,6 +132,7 @@ impl Composite {
             entries: Vec::new(),
             bounds: None,
             zero_bias: false,
+            stabiliser: Stabiliser::default(),
             activation: ActivationRule::Pass,
             pooling: PoolingRule::Norm,
             residual: ResidualRule::Norm,
@@ -189,8 +192,9 @@ impl Composite {
         self
     }
 
-    /// One stabiliser for every rule.
+    /// One stabiliser for every rule, the norm rule of pooling and sums included.
     pub fn with_stabiliser(mut self, stabiliser: Stabiliser) -> Composite {
+        self.stabiliser = stabiliser;
         for (_, rule) in &mut self.entries {
             rule.stabiliser = stabiliser;
         }
@@ -297,7 +301,7 @@ impl fmt::Display for LayerRule {
             LayerRule::Gate(GateRule::Half) => "half to each",
             LayerRule::Gate(GateRule::Gradient) => "gradient",
             LayerRule::Normalisation(NormalisationRule::Pass) => "pass",
-            LayerRule::Normalisation(NormalisationRule::Epsilon) => "epsilon(1e-6)",
+            LayerRule::Normalisation(NormalisationRule::Epsilon) => "epsilon",
             LayerRule::Normalisation(NormalisationRule::Gradient) => "gradient",
             LayerRule::Winner => "winner takes all",
             LayerRule::Route => "route",

@@ -8,6 +8,8 @@
 //! residual = "norm"           # norm | bounded | gradient
 //! gate = "signal"             # signal | half | gradient
 //! normalisation = "pass"      # pass | epsilon | gradient: batch norm that could not be merged
+//! stabiliser = "add"          # add | clip | rms: of the norm rule of pooling and sums
+//! epsilon = 1e-6              # its size
 //! bounds = { low = [-2.1, -2.0, -1.8], high = [2.2, 2.4, 2.6] }   # for box rules; a number or one for each channel
 //!
 //! [[rules]]                   # in order; the first that matches a layer counts
@@ -30,7 +32,7 @@
 use serde::Deserialize;
 
 use super::composite::{ActivationRule, Composite, GateRule, NormalisationRule, PoolingRule, ResidualRule};
-use super::rule::{Bounds, Rule, StabiliserKind};
+use super::rule::{Bounds, Rule, Stabiliser, StabiliserKind};
 use super::select::{LayerKind, Position, Selector};
 use crate::error::{Error, Result};
 
@@ -45,6 +47,8 @@ struct File {
     residual: Option<String>,
     gate: Option<String>,
     normalisation: Option<String>,
+    stabiliser: Option<String>,
+    epsilon: Option<f64>,
     bounds: Option<BoundsEntry>,
     rules: Vec<Entry>,
 }
@@ -105,6 +109,7 @@ pub(super) fn parse(place: &str, text: &str) -> Result<Composite> {
         use NormalisationRule::{Epsilon, Gradient, Pass};
         composite.normalisation = [Pass, Epsilon, Gradient][i];
     }
+    set_stabiliser(place, &mut composite.stabiliser, file.stabiliser.as_deref(), file.epsilon)?;
     if let Some(bounds) = file.bounds {
         let list = |numbers| match numbers {
             Numbers::One(number) => vec![number],
@@ -135,14 +140,25 @@ impl Entry {
         };
         let mut rule = Rule::parse(&self.rule).map_err(|e| Error::malformed(place, e.to_string()))?;
         rule.zero_bias = self.zero_bias;
-        if let Some(epsilon) = self.epsilon {
-            rule.stabiliser.epsilon = epsilon;
-        }
-        if let Some(i) = choose(place, "stabiliser", self.stabiliser.as_deref(), &["add", "clip", "rms"])? {
-            rule.stabiliser.kind = [StabiliserKind::Add, StabiliserKind::Clip, StabiliserKind::Rms][i];
-        }
+        set_stabiliser(place, &mut rule.stabiliser, self.stabiliser.as_deref(), self.epsilon)?;
         rule.check().map_err(|e| Error::malformed(place, e.to_string()))?;
         Ok((Selector { name: self.name, kind: kind.map_or(LayerKind::Linear, |i| kinds[i]), position }, rule))
+    }
+}
+
+fn set_stabiliser(place: &str, stabiliser: &mut Stabiliser, kind: Option<&str>, epsilon: Option<f64>) -> Result<()> {
+    if let Some(i) = choose(place, "stabiliser", kind, &["add", "clip", "rms"])? {
+        stabiliser.kind = [StabiliserKind::Add, StabiliserKind::Clip, StabiliserKind::Rms][i];
+    }
+    match epsilon {
+        Some(epsilon) if !(epsilon.is_finite() && epsilon >= 0.0) => {
+            Err(Error::malformed(place, format!("epsilon = {epsilon}; it must be 0 or more")))
+        }
+        Some(epsilon) => {
+            stabiliser.epsilon = epsilon;
+            Ok(())
+        }
+        None => Ok(()),
     }
 }
 
@@ -183,6 +199,7 @@ mod tests {
             ("rules = [{rule = \"zplus\", positon = 1}]", "positon"),
             ("rules = [{rule = \"zplus\", stabiliser = \"none\"}]", "clip"),
             ("gate = 1\nrules = []", "gate"),
+            ("epsilon = -1.0\nrules = []", "0 or more"),
             ("rules = [", "mine.toml"),
         ] {
             let message = parse("mine.toml", text).unwrap_err().to_string();

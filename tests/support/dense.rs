@@ -52,8 +52,10 @@ impl Conv2d {
                         let weight = weights[((m * group_in + c) * self.kernel[0] + ky) * self.kernel[1] + kx];
                         for oy in 0..oh {
                             for ox in 0..ow {
-                                let y = (oy * self.stride[0] + ky * self.dilation[0]) as isize - self.pads[0][0] as isize;
-                                let x = (ox * self.stride[1] + kx * self.dilation[1]) as isize - self.pads[1][0] as isize;
+                                let y =
+                                    (oy * self.stride[0] + ky * self.dilation[0]) as isize - self.pads[0][0] as isize;
+                                let x =
+                                    (ox * self.stride[1] + kx * self.dilation[1]) as isize - self.pads[1][0] as isize;
                                 if y < 0 || x < 0 || y >= h as isize || x >= w as isize {
                                     continue;
                                 }
@@ -111,7 +113,10 @@ impl Matrix {
                 })
                 .collect()
         };
-        let share = |z: Vec<f64>| -> Vec<f64> { stabilised(&z).iter().zip(r).map(|(z, r)| r / z).collect() };
+        let share = |z: Vec<f64>| -> Vec<f64> {
+            // Where nothing contributed, nothing is handed on.
+            stabilised(&z).iter().zip(r).map(|(z, r)| if *z == 0.0 { 0.0 } else { r / z }).collect()
+        };
         // Σ_j s_j · f(w_ji, i) for each input.
         let back = |s: &[f64], f: &dyn Fn(f64, usize) -> f64| -> Vec<f64> {
             (0..columns)
@@ -130,8 +135,10 @@ impl Matrix {
                 let p = |w: f64| w + gamma * pos(w);
                 let n = |w: f64| w + gamma * neg(w);
                 let z = self.forward(x);
-                let zp = rows.clone().map(|j| sum(j, &|w, i| p(w) * pos(x[i]) + n(w) * neg(x[i])) + bias(j, &p)).collect();
-                let zn = rows.clone().map(|j| sum(j, &|w, i| n(w) * pos(x[i]) + p(w) * neg(x[i])) + bias(j, &n)).collect();
+                let zp =
+                    rows.clone().map(|j| sum(j, &|w, i| p(w) * pos(x[i]) + n(w) * neg(x[i])) + bias(j, &p)).collect();
+                let zn =
+                    rows.clone().map(|j| sum(j, &|w, i| n(w) * pos(x[i]) + p(w) * neg(x[i])) + bias(j, &n)).collect();
                 let only = |s: Vec<f64>, keep: &dyn Fn(f64) -> bool| -> Vec<f64> {
                     s.iter().zip(&z).map(|(s, z)| if keep(*z) { *s } else { 0.0 }).collect()
                 };

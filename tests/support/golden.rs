@@ -59,7 +59,12 @@ fn read(folder: &Path) -> Case {
         name,
         input: array("input.npy"),
         output: array("output.npy").to_vec(),
-        targets: case["targets"].as_array().expect("targets").iter().map(|t| t.as_u64().expect("a class") as usize).collect(),
+        targets: case["targets"]
+            .as_array()
+            .expect("targets")
+            .iter()
+            .map(|t| t.as_u64().expect("a class") as usize)
+            .collect(),
         low: case["low"].as_f64().expect("low"),
         high: case["high"].as_f64().expect("high"),
         maps,

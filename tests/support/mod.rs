@@ -2,8 +2,12 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod cases;
 pub mod dense;
 pub mod golden;
+pub mod naive;
+pub mod plans;
+pub mod random;
 
 /// Largest |difference|, as a share of the reference's largest magnitude. NaN when anything is NaN.
 pub fn distance(values: &[f64], reference: &[f64]) -> f64 {

@@ -1,0 +1,101 @@
+//! Functions of each value.
+
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::network::{Activation, Dim, Op};
+use crate::onnx::call::Call;
+use crate::onnx::item::Item;
+
+/// Every activation but PRelu. Default attributes are those of the ONNX standard, as float32.
+pub(super) fn activation(call: &mut Call) -> Result<Vec<Item>> {
+    let f32 = |v: f32| f64::from(v);
+    let activation = match call.node.op_type.as_deref().unwrap_or_default() {
+        "Relu" => Activation::Relu,
+        "Clip" => clip(call)?,
+        "LeakyRelu" => Activation::LeakyRelu { alpha: call.float("alpha", f32(0.01))? },
+        "Elu" => Activation::Elu { alpha: call.float("alpha", 1.0)? },
+        "Selu" => Activation::Selu {
+            alpha: call.float("alpha", f32(1.673_263_2))?,
+            gamma: call.float("gamma", f32(1.050_701))?,
+        },
+        "Celu" => Activation::Celu { alpha: call.float("alpha", 1.0)? },
+        "Gelu" => match call.text("approximate", "none")?.as_str() {
+            "none" => Activation::Gelu { tanh: false },
+            "tanh" => Activation::Gelu { tanh: true },
+            other => return Err(call.unsupported(format!("attribute approximate = {other}"), "none and tanh are")),
+        },
+        "Swish" => match call.float("alpha", 1.0)? {
+            1.0 => Activation::Silu,
+            alpha => return Err(call.unsupported(format!("attribute alpha = {alpha}"), "alpha = 1 is")),
+        },
+        "HardSwish" => Activation::HardSwish,
+        "HardSigmoid" => {
+            Activation::HardSigmoid { alpha: call.float("alpha", f32(0.2))?, beta: call.float("beta", 0.5)? }
+        }
+        "Sigmoid" => Activation::Sigmoid,
+        "Tanh" => Activation::Tanh,
+        "Softplus" => Activation::Softplus,
+        "Softsign" => Activation::Softsign,
+        "Mish" => Activation::Mish,
+        _ => Activation::Erf,
+    };
+    let finite = match &activation {
+        Activation::LeakyRelu { alpha } | Activation::Elu { alpha } => alpha.is_finite(),
+        Activation::Celu { alpha } => alpha.is_finite() && *alpha != 0.0,
+        Activation::Selu { alpha, gamma: other } | Activation::HardSigmoid { alpha, beta: other } => {
+            alpha.is_finite() && other.is_finite()
+        }
+        _ => true,
+    };
+    if !finite {
+        return Err(call.malformed("an attribute is not a usable number"));
+    }
+    let x = call.value(0)?;
+    call.emit(Op::Activation(activation), &[x])
+}
+
+/// The limits as inputs, or as attributes before operator set 11.
+fn clip(call: &Call) -> Result<Activation> {
+    let limit = |i: usize, name: &str, open: f64| -> Result<f64> {
+        let value = match call.number(i)? {
+            Some(value) => value,
+            None => call.float(name, open)?,
+        };
+        // The largest float stands for no limit.
+        Ok(if value.abs() >= f64::from(f32::MAX) { value.signum() * f64::INFINITY } else { value })
+    };
+    let (low, high) = (limit(1, "min", f64::NEG_INFINITY)?, limit(2, "max", f64::INFINITY)?);
+    if low.is_nan() || high.is_nan() || low > high {
+        return Err(call.malformed(format!("the limits {low} and {high} leave nothing between them")));
+    }
+    Ok(Activation::Clip { low, high })
+}
+
+/// `PRelu`: a slope for each channel, or one for all.
+pub(super) fn prelu(call: &mut Call) -> Result<Vec<Item>> {
+    let x = call.value(0)?;
+    let slope = call.weight(1)?;
+    let shape = call.shape(x);
+    let rank = shape.len();
+    // The slopes' axes are aligned with the last ones of x; only the channel axis may have more than one.
+    let channel = (1 + slope.shape().len()).checked_sub(rank);
+    let fits = slope.shape().len() <= rank
+        && slope
+            .shape()
+            .iter()
+            .enumerate()
+            .all(|(i, n)| *n == 1 || (Some(i) == channel && shape.get(1) == Some(&Dim::Fixed(*n))));
+    if !fits {
+        let what = format!(
+            "slopes of shape {:?} for an input of shape {}",
+            slope.shape(),
+            crate::network::shape::display(&shape)
+        );
+        return Err(call.unsupported(what, "one slope, or one for each channel (axis 1), is"));
+    }
+    let slope = Arc::unwrap_or_clone(slope);
+    let len = slope.len();
+    let slope = Arc::new(slope.reshape([len])?);
+    call.emit(Op::Activation(Activation::PRelu { slope }), &[x])
+}

@@ -1,0 +1,88 @@
+//! Normalisations: batch norm, local response normalisation, softmax.
+
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::network::{Affine, Dim, Lrn, Op, shape};
+use crate::onnx::call::Call;
+use crate::onnx::item::Item;
+use crate::tensor::Tensor;
+
+/// `BatchNormalization` at inference: `x·s + (β − μ·s)` with s = γ/√(σ²+ε), for each channel (axis 1).
+pub(super) fn batch_norm(call: &mut Call) -> Result<Vec<Item>> {
+    if call.flag("training_mode", false)? {
+        return Err(call.unsupported("attribute training_mode = 1", "export the model for inference"));
+    }
+    if !call.flag("spatial", true)? {
+        return Err(call.unsupported("attribute spatial = 0", "spatial = 1 is"));
+    }
+    let epsilon = call.float("epsilon", f64::from(1e-5f32))?;
+    let x = call.value(0)?;
+    let shape = call.shape(x);
+    let channels = match shape.get(1) {
+        Some(Dim::Fixed(channels)) => *channels,
+        _ => return Err(call.shape_error(format!("{} has no channel axis", shape::display(&shape)))),
+    };
+    let mut constants = Vec::with_capacity(4);
+    for i in 1..=4 {
+        let tensor = call.weight(i)?;
+        if tensor.shape() != [channels] {
+            return Err(
+                call.shape_error(format!("input {i} of shape {:?} does not fit {channels} channels", tensor.shape()))
+            );
+        }
+        constants.push(tensor.to_vec::<f64>());
+    }
+    let [gamma, beta, mean, variance] = constants.as_slice() else {
+        return Err(call.malformed("it takes five inputs"));
+    };
+    if let Some(c) = variance.iter().position(|v| !(v + epsilon > 0.0)) {
+        return Err(call.malformed(format!("variance {} of channel {c} plus epsilon is not above 0", variance[c])));
+    }
+    let scale: Vec<f64> = (0..channels).map(|c| gamma[c] / (variance[c] + epsilon).sqrt()).collect();
+    let shift: Vec<f64> = (0..channels).map(|c| beta[c] - mean[c] * scale[c]).collect();
+    let mut column = vec![1; shape.len() - 1];
+    column[0] = channels;
+    let scale = Some(Arc::new(Tensor::from_f64(column.clone(), scale)?));
+    let shift = Some(Arc::new(Tensor::from_f64(column, shift)?));
+    call.emit(Op::Affine(Affine { scale, shift, origin: "BatchNormalization" }), &[x])
+}
+
+/// `LRN`.
+pub(super) fn lrn(call: &mut Call) -> Result<Vec<Item>> {
+    let size = usize::try_from(call.int("size", 0)?).unwrap_or(0);
+    if size == 0 {
+        return Err(call.malformed("attribute size must be at least 1"));
+    }
+    let lrn = Lrn {
+        size,
+        alpha: call.float("alpha", f64::from(1e-4f32))?,
+        beta: call.float("beta", 0.75)?,
+        bias: call.float("bias", 1.0)?,
+    };
+    let x = call.value(0)?;
+    call.emit(Op::Lrn(lrn), &[x])
+}
+
+/// `Softmax` and `LogSoftmax`: along one axis, before operator set 13 over all axes from `axis` on.
+pub(super) fn softmax(call: &mut Call) -> Result<Vec<Item>> {
+    let log = call.node.op_type.as_deref() == Some("LogSoftmax");
+    let x = call.value(0)?;
+    let from = call.shape(x);
+    let flattens = call.opset < 13;
+    let axis = call.axis(call.int("axis", if flattens { 1 } else { -1 })?, from.len())?;
+    let one = |dims: &[Dim]| dims.iter().all(|d| *d == Dim::Fixed(1));
+    if !flattens || one(&from[axis + 1..]) {
+        call.fixed(x, axis)?;
+        return call.emit(Op::Softmax { axis, log }, &[x]);
+    }
+    let Some((size, 0)) = shape::volume(&from[axis..]) else {
+        return Err(call.unsupported(
+            format!("attribute axis = {axis} over the batch"),
+            "samples must stay independent of each other",
+        ));
+    };
+    let mut flat = from[..axis].to_vec();
+    flat.push(Dim::Fixed(size));
+    call.chain(x, vec![Op::Reshape { shape: flat }, Op::Softmax { axis, log }, Op::Reshape { shape: from }])
+}

@@ -1,0 +1,93 @@
+//! Means and sums over axes.
+
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::network::{AxisMap, Dim, Op, Resample, ResampleKind};
+use crate::onnx::call::Call;
+use crate::onnx::item::Item;
+use crate::tensor::{Data, Tensor};
+
+/// The axes to reduce and the shape that is left; no axes where nothing is to be done.
+fn plan(call: &Call) -> Result<(Vec<usize>, Vec<Dim>, Vec<Dim>)> {
+    let from = call.dims(0)?;
+    let given = call.list("axes", 1)?.filter(|axes| !axes.is_empty());
+    let axes = match given {
+        Some(axes) => call.axes(&axes, from.len())?,
+        None if call.flag("noop_with_empty_axes", false)? => Vec::new(),
+        None => (0..from.len()).collect(),
+    };
+    let to = if call.flag("keepdims", true)? {
+        (0..from.len()).map(|i| if axes.contains(&i) { Dim::Fixed(1) } else { from[i] }).collect()
+    } else {
+        (0..from.len()).filter(|i| !axes.contains(i)).map(|i| from[i]).collect()
+    };
+    Ok((axes, from, to))
+}
+
+/// `ReduceMean` and `ReduceSum`.
+pub(super) fn reduce(call: &mut Call) -> Result<Vec<Item>> {
+    let Item::Node(x) = call.input(0)?.clone() else {
+        return reduce_known(call);
+    };
+    let mean = call.node.op_type.as_deref() == Some("ReduceMean");
+    let kind = if mean { ResampleKind::ReduceMean } else { ResampleKind::ReduceSum };
+    let (axes, _, to) = plan(call)?;
+    let mut maps = Vec::with_capacity(axes.len());
+    for axis in axes {
+        let size = call.fixed(x, axis)?;
+        maps.push((axis, Arc::new(AxisMap::reduce(size, if mean { 1.0 / size as f64 } else { 1.0 })?)));
+    }
+    let mut ops = Vec::new();
+    if !maps.is_empty() {
+        ops.push(Op::Resample(Resample { kind, maps }));
+    }
+    ops.push(Op::Reshape { shape: to });
+    call.chain(x, ops)
+}
+
+/// Any reduction of a constant.
+pub(super) fn reduce_known(call: &mut Call) -> Result<Vec<Item>> {
+    let tensor = match call.input(0)? {
+        Item::Const(tensor) => tensor.clone(),
+        _ => {
+            return Err(call.unsupported("a computed tensor", "ReduceMean and ReduceSum are, others on constants alone"));
+        }
+    };
+    let (axes, _, to) = plan(call)?;
+    let shape: Vec<usize> = to.iter().filter_map(|d| d.fixed()).collect();
+    let from = tensor.shape();
+    let mut kept = from.to_vec();
+    axes.iter().for_each(|a| kept[*a] = 1);
+    let len = call.reserve(Some(kept.iter().product()))?;
+    let count: usize = axes.iter().map(|a| from[*a]).product();
+    let op = call.node.op_type.as_deref().unwrap_or_default();
+    let (start, fold): (f64, fn(f64, f64) -> f64) = match op {
+        "ReduceProd" => (1.0, |a, b| a * b),
+        "ReduceMax" => (f64::NEG_INFINITY, f64::max),
+        "ReduceMin" => (f64::INFINITY, f64::min),
+        _ => (0.0, |a, b| a + b),
+    };
+    // The step in the result along each axis of the constant.
+    let mut strides = vec![0; from.len()];
+    let mut step = 1;
+    for i in (0..from.len()).rev() {
+        if !axes.contains(&i) {
+            strides[i] = step;
+            step *= from[i];
+        }
+    }
+    let mut values = vec![start; len];
+    for (at, value) in super::fold::walk(from, &strides, tensor.len()).into_iter().zip(tensor.to_vec::<f64>()) {
+        values[at] = fold(values[at], value);
+    }
+    if op == "ReduceMean" {
+        values.iter_mut().for_each(|v| *v /= count as f64);
+    }
+    let data = match tensor.data() {
+        Data::I64(_) => Data::I64(values.into_iter().map(|v| v as i64).collect()),
+        Data::F32(_) => Data::F32(values.into_iter().map(|v| v as f32).collect()),
+        Data::F64(_) => Data::F64(values),
+    };
+    Ok(vec![Tensor::new(shape, data)?.into()])
+}
