@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use relprop::OnnxOptions;
 use relprop::input::{LabelSource, Labels, ModelDescription, Preprocess};
-use relprop::onnx::OnnxOptions;
 use relprop::{Bounds, Composite, Error, Network, Rule, assets};
 
 use super::args::{DescriptionArgs, RuleArgs};

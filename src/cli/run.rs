@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use relprop::OnnxOptions;
 use relprop::input::npy;
-use relprop::onnx::OnnxOptions;
 use relprop::{Network, Predictor};
 
 use super::args::RunArgs;

@@ -161,9 +161,11 @@ pub fn overlay(photo: &RgbImage, map: &Map, colors: ColorMap, scale: f64) -> Rgb
         let [r, g, b] = photo.get_pixel(x, y).0.map(f64::from);
         let grey = 0.299 * r + 0.587 * g + 0.114 * b;
         let share = f64::from(large.get_pixel(x, y).0[0]).clamp(-1.0, 1.0);
-        // The root lifts what is weak: half the strongest relevance covers 0.7 of the photo.
-        let density = share.abs().sqrt();
-        Rgb(colors.color(share).map(|c| (grey * (1.0 - density) + f64::from(c) * density).round() as u8))
+        // The pale half of a colour map would only veil the photo: what is weak is shown by its density alone, which the
+        // power lifts.
+        let color = colors.color(share.signum() * (0.5 + share.abs() / 2.0));
+        let density = share.abs().powf(0.6);
+        Rgb(color.map(|c| (grey * (1.0 - density) + f64::from(c) * density).round() as u8))
     })
 }
 
