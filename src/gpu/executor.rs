@@ -176,7 +176,7 @@ impl GpuExecutor {
         let Some((seed, _)) = &self.seed else {
             return match targets {
                 [] => Ok(Vec::new()),
-                _ => Err(Error::Target("this plan has no backward pass to explain a target with".to_string())),
+                _ => Err(Error::Input("targets were given, but the plan is for the forward pass alone; give none".into())),
             };
         };
         let mut bytes: Vec<u8> = Vec::new();
