@@ -1,5 +1,6 @@
 //! relprop explains what a neural network decided, by layer-wise relevance propagation (LRP).
 
+pub mod cpu;
 pub mod error;
 pub mod gpu;
 pub mod network;
