@@ -31,15 +31,18 @@ impl Staging {
         let mut pieces = Vec::with_capacity(lens.len());
         for len in lens {
             let bytes = *len as u64 * 4;
+            // A mapped range begins at a multiple of 8.
+            let room = bytes.next_multiple_of(wgpu::MAP_ALIGNMENT);
             match sizes.last_mut() {
-                Some(size) if *size + bytes <= limit => *size += bytes,
-                _ => sizes.push(bytes),
+                Some(size) if *size + room <= limit => *size += room,
+                _ => sizes.push(room),
             }
             let buffer = sizes.len() - 1;
-            pieces.push(Piece { buffer, offset: sizes[buffer] - bytes, bytes });
+            pieces.push(Piece { buffer, offset: sizes[buffer] - room, bytes });
         }
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let buffers = sizes.into_iter().filter(|size| *size > 0).map(|size| Ok((gpu.buffer("results", size, usage)?, size)));
+        let buffers =
+            sizes.into_iter().filter(|size| *size > 0).map(|size| Ok((gpu.buffer("results", size, usage)?, size)));
         Ok(Staging { buffers: buffers.collect::<Result<_>>()?, pieces })
     }
 
