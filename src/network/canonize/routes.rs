@@ -64,7 +64,7 @@ fn is_identity(resample: &Resample) -> bool {
     })
 }
 
-/// Moves a transpose behind the elementwise node i where another transpose waits there for it to cancel.
+/// Moves a transpose behind the elementwise node i where another transpose waits further on: the two become one.
 fn swap(editor: &mut Editor, i: usize) -> bool {
     swapped(editor, i).is_some()
 }
@@ -78,8 +78,7 @@ fn swapped(editor: &mut Editor, i: usize) -> Option<()> {
     let Op::Transpose { perm } = &transpose.op else {
         return None;
     };
-    let second = editor.only_reader(node.output)?;
-    if editor.only_reader(middle) != Some(i) || !matches!(editor.network.nodes[second].op, Op::Transpose { .. }) {
+    if editor.only_reader(middle) != Some(i) || !meets_transpose(editor, node.output) {
         return None;
     }
     let op = match &node.op {
@@ -112,6 +111,20 @@ fn swapped(editor: &mut Editor, i: usize) -> Option<()> {
     transpose.output = output;
     editor.refresh();
     Some(())
+}
+
+/// Whether elementwise nodes alone lie between a tensor and the next transpose.
+fn meets_transpose(editor: &Editor, from: ValueId) -> bool {
+    let mut at = from;
+    while let Some(next) = editor.only_reader(at) {
+        let node = &editor.network.nodes[next];
+        match &node.op {
+            Op::Transpose { .. } => return true,
+            Op::Activation(_) | Op::Affine(_) => at = node.output,
+            _ => return false,
+        }
+    }
+    false
 }
 
 /// A constant that varies along one axis at most, as it is before the transpose by `perm`.

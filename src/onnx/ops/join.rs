@@ -61,7 +61,7 @@ pub(super) fn concat(call: &mut Call) -> Result<Vec<Item>> {
         kind: ResampleKind::Pad,
         maps: vec![(axis, Arc::new(AxisMap::from_rows(next, rows)?))],
     });
-    let fill = Op::Affine(Affine { scale: None, shift: Some(Arc::new(shift)), origin: "Concat" });
+    let fill = Op::Affine(Affine { scale: None, shift: Some(Arc::new(shift)), origin: "Add" });
     call.chain(joined, vec![spread, fill])
 }
 

@@ -79,7 +79,7 @@ pub(super) fn pad(call: &mut Call) -> Result<Vec<Item>> {
     }
     let to = shape::infer(&op, &[&from]).map_err(|what| call.shape_error(what))?;
     let shift = border(call, &to, &placed, value)?;
-    let fill = Op::Affine(Affine { scale: None, shift: Some(Arc::new(shift)), origin: "Pad" });
+    let fill = Op::Affine(Affine { scale: None, shift: Some(Arc::new(shift)), origin: "Add" });
     call.chain(x, vec![op, fill])
 }
 
