@@ -1,5 +1,6 @@
 // max_pool: output[plane, o] = max over k of source[plane, o·stride + k·dilation − pad], padding left out;
-// winners[plane, o] = the winner's position in its input plane, the first in row-major order on ties.
+// winners[plane, o] = the winner's position in its input plane, the first in row-major order on ties. What is not a
+// number wins over numbers, so that it is seen at the output.
 //
 // Shapes: source: planes × input; output, winners: planes × output (three spatial axes).
 // Dispatch: one thread a window, 256 a workgroup, workgroups folded into two dimensions.
@@ -10,6 +11,11 @@
 @group(0) @binding(1) var<storage, read> source: array<f32>;
 @group(0) @binding(2) var<storage, read_write> output: array<f32>;
 @group(0) @binding(3) var<storage, read_write> winners: array<u32>;
+
+// By its bits: drivers may assume that x != x is false.
+fn is_nan(x: f32) -> bool {
+    return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;
+}
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -42,7 +48,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 }
                 let position = (z * params.input_y + y) * params.input_x + x;
                 let value = source[input_base + position];
-                if !found || value > best {
+                if !found || value > best || (is_nan(value) && !is_nan(best)) {
                     best = value;
                     winner = position;
                     found = true;

@@ -5,10 +5,12 @@
 // f(x).
 fn activate(x: f32, a: f32, b: f32, slope: f32) -> f32 {
 #if RELU
-    return max(x, 0.0);
+    // Not max: what is not a number stays so.
+    return select(x, 0.0, x < 0.0);
 #endif
 #if CLIP
-    return min(max(x, a), b);
+    let above = select(x, a, x < a);
+    return select(above, b, above > b);
 #endif
 #if LEAKY_RELU
     return select(a * x, x, x >= 0.0);
@@ -61,8 +63,7 @@ fn activate(x: f32, a: f32, b: f32, slope: f32) -> f32 {
 #endif
 }
 
-// f'(x). At a kink it is the slope of the side that the function's definition counts the kink to; ReLU, Clip and the
-// hard sigmoid are flat at theirs.
+// f'(x). At a kink it is the slope of the left side, at those of Clip, HardSwish and HardSigmoid that of the flat side.
 fn activation_slope(x: f32, a: f32, b: f32, slope: f32) -> f32 {
 #if RELU
     return select(0.0, 1.0, x > 0.0);
@@ -71,10 +72,10 @@ fn activation_slope(x: f32, a: f32, b: f32, slope: f32) -> f32 {
     return select(0.0, 1.0, x > a && x < b);
 #endif
 #if LEAKY_RELU
-    return select(a, 1.0, x >= 0.0);
+    return select(a, 1.0, x > 0.0);
 #endif
 #if PRELU
-    return select(slope, 1.0, x >= 0.0);
+    return select(slope, 1.0, x > 0.0);
 #endif
 #if ELU
     return select(a * exp(min(x, 0.0)), 1.0, x > 0.0);

@@ -86,3 +86,48 @@ fn derivative(f: &Activation, x: f64) -> f64 {
         Activation::Erf => FRAC_2_SQRT_PI * (-x * x).exp(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinks_have_the_derivative_of_the_left_or_flat_side() {
+        let (alpha, gamma) = (0.25, 2.0);
+        for (f, x, want) in [
+            (Activation::Relu, 0.0, 0.0),
+            (Activation::LeakyRelu { alpha }, 0.0, 0.25),
+            (Activation::Elu { alpha }, 0.0, 0.25),
+            (Activation::Selu { alpha, gamma }, 0.0, 0.5),
+            (Activation::Celu { alpha }, 0.0, 1.0),
+            (Activation::Clip { low: -1.0, high: 6.0 }, -1.0, 0.0),
+            (Activation::Clip { low: -1.0, high: 6.0 }, 6.0, 0.0),
+            (Activation::Clip { low: -1.0, high: 6.0 }, 0.0, 1.0),
+            (Activation::HardSwish, -3.0, 0.0),
+            (Activation::HardSwish, 3.0, 1.0),
+            (Activation::HardSigmoid { alpha, beta: 0.5 }, -2.0, 0.0),
+            (Activation::HardSigmoid { alpha, beta: 0.5 }, 2.0, 0.0),
+        ] {
+            assert_eq!(derivative(&f, x), want, "{f:?} at {x}");
+        }
+    }
+
+    /// Where one formula overflows or cancels, another has to be used.
+    #[test]
+    fn far_out_derivatives_are_flat_or_one() {
+        for f in [
+            Activation::Gelu { tanh: false },
+            Activation::Gelu { tanh: true },
+            Activation::Silu,
+            Activation::Softplus,
+            Activation::Mish,
+        ] {
+            assert_eq!(derivative(&f, 1e3), 1.0, "{f:?}");
+            assert_eq!(derivative(&f, -1e3), 0.0, "{f:?}");
+        }
+        for f in [Activation::Sigmoid, Activation::Tanh, Activation::Erf] {
+            assert_eq!(derivative(&f, 1e3), 0.0, "{f:?}");
+            assert_eq!(derivative(&f, -1e3), 0.0, "{f:?}");
+        }
+    }
+}

@@ -149,8 +149,8 @@ impl Gpu {
             ..wgpu::DeviceDescriptor::default()
         };
         let opened = pollster::block_on(chosen.request_device(&descriptor));
-        let (device, queue) =
-            opened.map_err(|e| Error::Device(format!("{} could not be opened: {e}; try another adapter", info.name)))?;
+        let (device, queue) = opened
+            .map_err(|e| Error::Device(format!("{} could not be opened: {e}; try another adapter", info.name)))?;
 
         let failure = Arc::new(Mutex::new(None));
         let (lost, failed) = (Arc::clone(&failure), Arc::clone(&failure));
@@ -317,12 +317,9 @@ impl Gpu {
                 .bindings
                 .iter()
                 .map(|b| entry(b.index, wgpu::BufferBindingType::Storage { read_only: !b.written }));
-            let entries: Vec<_> =
-                std::iter::once(entry(0, wgpu::BufferBindingType::Uniform)).chain(storages).collect();
-            let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-                label: Some(&label),
-                entries: &entries,
-            });
+            let entries: Vec<_> = std::iter::once(entry(0, wgpu::BufferBindingType::Uniform)).chain(storages).collect();
+            let layout = device
+                .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(&label), entries: &entries });
             let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
                 label: Some(&label),
                 bind_group_layouts: &[Some(&layout)],

@@ -23,8 +23,8 @@ use crate::tensor::{Data, Tensor};
 /// What can be set about an executor; the defaults suit every device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GpuOptions {
-    /// Largest part of a buffer that a kernel may see, in bytes, if less than the device allows. Larger weights are split.
-    pub max_binding: Option<u64>,
+    /// Most bytes of weights in one dispatch, if fewer than a binding of the device holds. Larger weights are split.
+    pub max_weights: Option<u64>,
     /// How linear kernels are computed; none chooses by their size.
     pub body: Option<LinearBody>,
 }
@@ -79,7 +79,7 @@ impl GpuExecutor {
     /// As [`GpuExecutor::new`].
     pub fn with_options(plan: Plan, gpu: &Gpu, options: &GpuOptions) -> Result<GpuExecutor> {
         gpu.check()?;
-        let max_binding = options.max_binding.unwrap_or(u64::MAX).min(gpu.info().max_binding);
+        let max_binding = gpu.info().max_binding;
         for buffer in &plan.buffers {
             let need = buffer.len as u64 * 4;
             if need > max_binding {
@@ -99,7 +99,10 @@ impl GpuExecutor {
                 let requests = gpu.buffer("seed requests", bytes, BufferUsages::STORAGE | BufferUsages::COPY_DST)?;
                 Some((seed.clone(), requests))
             }
-            _ => return Err(Error::unsupported("gpu", "a backward pass that does not begin with its only seed", "")),
+            _ => {
+                let what = "a backward pass that does not begin with its only seed";
+                return Err(Error::unsupported("gpu", what, "put the seed first"));
+            }
         };
         let slots = allocate(&plan, gpu)?;
         for constant in &plan.constants {
@@ -111,7 +114,6 @@ impl GpuExecutor {
             gpu,
             plan: &plan,
             options,
-            max_binding,
             slots: &slots,
             requests: seed.as_ref().map(|(_, requests)| requests),
             weights: HashMap::new(),
@@ -176,7 +178,9 @@ impl GpuExecutor {
         let Some((seed, _)) = &self.seed else {
             return match targets {
                 [] => Ok(Vec::new()),
-                _ => Err(Error::Target("this plan has no backward pass to explain a target with".to_string())),
+                _ => Err(Error::Input(
+                    "targets were given, but the plan is for the forward pass alone; give none".into(),
+                )),
             };
         };
         let mut bytes: Vec<u8> = Vec::new();
@@ -320,7 +324,6 @@ struct Builder<'a> {
     gpu: &'a Gpu,
     plan: &'a Plan,
     options: &'a GpuOptions,
-    max_binding: u64,
     slots: &'a [wgpu::Buffer],
     requests: Option<&'a wgpu::Buffer>,
     weights: HashMap<(WeightId, usize), PreparedWeight>,
@@ -352,7 +355,9 @@ impl Builder<'_> {
             return Ok(());
         }
         let weight = &self.plan.weights[id.0];
-        let chunks = weights::chunks(geometry, self.max_binding.min(self.gpu.info().max_buffer))?;
+        let info = self.gpu.info();
+        let max_bytes = info.max_binding.min(info.max_buffer).min(self.options.max_weights.unwrap_or(u64::MAX));
+        let chunks = weights::chunks(geometry, max_bytes)?;
         let upload = |chunk| {
             let packed = weights::pack(weight, geometry, chunk)?;
             self.gpu.upload("weights", bytemuck::cast_slice(&packed), BufferUsages::STORAGE)
@@ -389,12 +394,17 @@ impl Builder<'_> {
             for binding in &launch.bindings {
                 let (buffer, len) = match binding.resource {
                     Resource::Buffer(id) => (&self.slots[self.plan.slot(id)], self.plan.buffers[id.0].len * 4),
-                    Resource::Weight { weight, groups, chunk } => whole(&self.weights[&(weight, groups)].buffers[chunk]),
+                    Resource::Weight { weight, groups, chunk } => {
+                        whole(&self.weights[&(weight, groups)].buffers[chunk])
+                    }
                     Resource::MapStarts(map) => whole(&maps[map].0),
                     Resource::MapEntries(map) => whole(&maps[map].1),
                     Resource::Requests => match self.requests {
                         Some(requests) => whole(requests),
-                        None => return Err(Error::unsupported("gpu", "a seed outside the backward pass", "")),
+                        None => {
+                            let what = "a seed outside the backward pass";
+                            return Err(Error::unsupported("gpu", what, "begin the backward pass with it"));
+                        }
                     },
                 };
                 entries.push(entry(binding.index, buffer, 0, len));
@@ -414,5 +424,8 @@ fn whole(buffer: &wgpu::Buffer) -> (&wgpu::Buffer, usize) {
 /// A binding of `len` bytes; an empty buffer is bound with its padding.
 fn entry(binding: u32, buffer: &wgpu::Buffer, offset: u64, len: usize) -> wgpu::BindGroupEntry<'_> {
     let size = NonZeroU64::new(len.max(4) as u64);
-    wgpu::BindGroupEntry { binding, resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size }) }
+    wgpu::BindGroupEntry {
+        binding,
+        resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size }),
+    }
 }

@@ -249,7 +249,8 @@ fn activation_parts(
     };
     let mut bindings = Vec::new();
     if flag == "PRELU" {
-        let slope = slope.ok_or_else(|| Error::unsupported("gpu", "a PRelu step without slopes", "give it an operand"))?;
+        let slope =
+            slope.ok_or_else(|| Error::unsupported("gpu", "a PRelu step without slopes", "give it an operand"))?;
         bindings.push(read(1, slope.buffer));
         (params.slope_inner, params.slope_count) = (u32_of(slope.inner)?, u32_of(slope.count)?);
     }
@@ -374,11 +375,8 @@ fn sample(
 
 fn seed(step: &Seed) -> Result<Option<Launch>> {
     let grid = Grid::of(step.samples as u64)?;
-    let params = SeedParams {
-        grid_width: grid.width,
-        samples: u32_of(step.samples)?,
-        sample_len: u32_of(step.sample_len)?,
-    };
+    let params =
+        SeedParams { grid_width: grid.width, samples: u32_of(step.samples)?, sample_len: u32_of(step.sample_len)? };
     let requests = Binding { index: 2, resource: Resource::Requests, written: false };
     let bindings = vec![read(1, step.logits), requests, write(3, step.output)];
     Ok(dispatch(step.samples, ShaderKey::new("seed", vec![]), params, bindings, grid))

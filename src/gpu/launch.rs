@@ -61,7 +61,9 @@ impl Grid {
         let width = workgroups.div_ceil(height).max(1);
         match (u32::try_from(width), u32::try_from(height)) {
             (Ok(width), Ok(height)) if u64::from(height) <= MAX_WORKGROUPS => Ok(Grid { width, height }),
-            _ => Err(Error::Device(format!("{workgroups} workgroups are more than a dispatch can have; use a smaller batch"))),
+            _ => Err(Error::Device(format!(
+                "{workgroups} workgroups are more than a dispatch can have; use a smaller batch"
+            ))),
         }
     }
 
@@ -76,7 +78,8 @@ impl Grid {
 /// # Errors
 /// [`Error::Device`] when it does not fit into 32 bits.
 pub(super) fn u32_of(value: usize) -> Result<u32> {
-    u32::try_from(value).map_err(|_| Error::Device(format!("{value} does not fit into a kernel's 32-bit index; use a smaller batch")))
+    u32::try_from(value)
+        .map_err(|_| Error::Device(format!("{value} does not fit into a kernel's 32-bit index; use a smaller batch")))
 }
 
 /// [`u32_of`] for three axes.

@@ -85,9 +85,8 @@ pub(super) fn launches(linear: &Linear, chunks: &[Chunk], body: Option<LinearBod
         let what = format!("{} terms in a linear step", linear.terms.len());
         return Err(Error::unsupported("gpu", what, "a step has one or two terms"));
     }
-    let splits_sums = |chunk: &Chunk| {
-        linear.direction == Direction::Adjoint && chunk.m_len < geometry.out_channels / geometry.groups
-    };
+    let splits_sums =
+        |chunk: &Chunk| linear.direction == Direction::Adjoint && chunk.m_len < geometry.out_channels / geometry.groups;
     let mut launches = Vec::with_capacity(chunks.len());
     for (index, chunk) in chunks.iter().enumerate() {
         let split = splits_sums(chunk);

@@ -21,20 +21,24 @@ pub(super) struct EncodedSeeds {
 /// Encodes a request for each sample.
 ///
 /// # Errors
-/// [`Error::Target`] when the number of requests, an index, a rank or a vector does not fit the explained output.
+/// [`Error::Input`] when the number of requests or a vector does not fit, [`Error::Target`] when the explained output has
+/// no such index or rank.
 pub(super) fn encode(seed: &Seed, requests: &[SeedRequest]) -> Result<EncodedSeeds> {
     if requests.len() != seed.samples {
-        let what = format!("{} seed requests for a batch of {} samples", requests.len(), seed.samples);
-        return Err(Error::Target(what));
+        let what = format!("a target has {} requests, but the batch has {} samples", requests.len(), seed.samples);
+        return Err(Error::Input(what));
     }
     let len = seed.sample_len;
-    let index = |i: usize| match u32::try_from(i) {
-        Ok(index) if i < len => Ok(index),
-        _ => Err(Error::Target(format!("target {i} is outside the output's {len} values"))),
-    };
     let logit = |amount: &SeedAmount| u32::from(*amount == SeedAmount::Logit);
     let mut encoded = EncodedSeeds::default();
     for (sample, request) in requests.iter().enumerate() {
+        let index = |i: usize| match u32::try_from(i) {
+            Ok(index) if i < len => Ok(index),
+            _ => {
+                let what = format!("sample {sample}: target {i} does not exist: the output has {len} values, from 0");
+                Err(Error::Target(what))
+            }
+        };
         encoded.requests.push(match request {
             SeedRequest::Rank { rank, amount } => [KIND_RANK, index(*rank)?, 0, logit(amount)],
             SeedRequest::Index { index: i, amount } => [KIND_INDEX, index(*i)?, 0, logit(amount)],
@@ -43,8 +47,8 @@ pub(super) fn encode(seed: &Seed, requests: &[SeedRequest]) -> Result<EncodedSee
             }
             SeedRequest::Vector(values) => {
                 if values.len() != len {
-                    let what = format!("a seed of {} values for an output of {len}", values.len());
-                    return Err(Error::Target(what));
+                    let what = format!("the seed has {} values, but the output has {len}", values.len());
+                    return Err(Error::Input(format!("sample {sample}: {what}")));
                 }
                 encoded.vectors.push((sample, values.iter().map(|v| *v as f32).collect()));
                 [KIND_VECTOR, 0, 0, 0]

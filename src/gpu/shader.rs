@@ -184,7 +184,10 @@ mod tests {
     use super::*;
 
     const SMALL: &[(&str, &str)] = &[
-        ("a.wgsl", "one\n#include \"b.wgsl\"\n#include \"b.wgsl\"\n#if X\nx\n#if !Y\nnot y\n#endif\n#else\nno x\n#endif"),
+        (
+            "a.wgsl",
+            "one\n#include \"b.wgsl\"\n#include \"b.wgsl\"\n#if X\nx\n#if !Y\nnot y\n#endif\n#else\nno x\n#endif",
+        ),
         ("b.wgsl", "two"),
         ("open.wgsl", "\n#if X\n"),
         ("else.wgsl", "#if X\n#else\n#else\n#endif"),
@@ -208,7 +211,10 @@ mod tests {
     #[test]
     fn lines_lead_back_to_their_files() {
         let text = small("a", vec![]).unwrap();
-        assert_eq!([2, 3, 4].map(|line| text.place(line)), ["shaders/a.wgsl:1", "shaders/b.wgsl:1", "shaders/a.wgsl:10"]);
+        assert_eq!(
+            [2, 3, 4].map(|line| text.place(line)),
+            ["shaders/a.wgsl:1", "shaders/b.wgsl:1", "shaders/a.wgsl:10"]
+        );
     }
 
     #[test]

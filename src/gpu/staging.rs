@@ -31,8 +31,8 @@ impl Staging {
         let mut pieces = Vec::with_capacity(lens.len());
         for len in lens {
             let bytes = *len as u64 * 4;
-            // Mapped ranges begin at whole multiples of 8.
-            let room = bytes.max(1).next_multiple_of(wgpu::MAP_ALIGNMENT);
+            // A mapped range begins at a multiple of 8.
+            let room = bytes.next_multiple_of(wgpu::MAP_ALIGNMENT);
             match sizes.last_mut() {
                 Some(size) if *size + room <= limit => *size += room,
                 _ => sizes.push(room),
@@ -41,7 +41,8 @@ impl Staging {
             pieces.push(Piece { buffer, offset: sizes[buffer] - room, bytes });
         }
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let buffers = sizes.into_iter().map(|size| Ok((gpu.buffer("results", size, usage)?, size)));
+        let buffers =
+            sizes.into_iter().filter(|size| *size > 0).map(|size| Ok((gpu.buffer("results", size, usage)?, size)));
         Ok(Staging { buffers: buffers.collect::<Result<_>>()?, pieces })
     }
 

@@ -89,6 +89,9 @@ impl NetworkBuilder {
         }
         let shapes: Vec<&[Dim]> = inputs.iter().map(|i| self.shape(*i)).collect();
         let shape = shape::infer(&op, &shapes).map_err(|what| Error::shape(place(), what))?;
+        if !shape::is_possible(&shape) {
+            return Err(Error::shape(place(), format!("the output {} is too large", shape::display(&shape))));
+        }
         let output = self.value(output, shape);
         let name = if name.is_empty() { &self.network.values[output.0].name } else { name };
         let name = unique(&mut self.node_names, name);

@@ -62,6 +62,11 @@ pub(crate) fn volume(shape: &[Dim]) -> Option<(usize, u32)> {
     })
 }
 
+/// Whether a sample of that shape could be held by any machine: fewer than 2⁴⁰ values.
+pub(crate) fn is_possible(shape: &[Dim]) -> bool {
+    volume(shape).is_some_and(|(n, _)| n < 1 << 40)
+}
+
 /// The shape of an op's output. The error says what does not fit; the caller knows where.
 pub(crate) fn infer(op: &Op, inputs: &[&[Dim]]) -> Result<Vec<Dim>, String> {
     let arity = match op {

@@ -11,6 +11,7 @@ use super::item::Item;
 use super::ops::{self, Entry};
 use super::weights;
 use crate::error::{Error, Result};
+use crate::network::shape::{display, is_possible};
 use crate::network::{Dim, Network, NetworkBuilder, Op, ValueId};
 
 /// The oldest and newest operator set of the default domain that the table of [`ops`] was checked against.
@@ -49,6 +50,10 @@ pub(super) fn import(model: ModelProto, file: &str, folder: Option<&Path>, optio
         let name = info.name.as_deref().unwrap_or_default();
         check_input_type(file, info, sorted.iter().map(|i| &nodes[*i]))?;
         let shape = input_shape(file, info, options)?;
+        if !is_possible(&shape) {
+            let what = format!("its size {} is too large", display(&shape));
+            return Err(Error::shape(format!("{file}: input \"{name}\""), what));
+        }
         items.insert(name, builder.input_with_shape(name, shape).into());
     }
     for name in options.shapes.keys().filter(|name| !items.contains_key(name.as_str())) {

@@ -36,7 +36,7 @@ pub const ALL: &[(&str, Make, f64, f64)] = &[
     ("softmax", softmax, 1e-14, 1e-6),
     ("lrn", lrn, 1e-14, 1e-6),
     ("lrn_adjoint", lrn_adjoint, 1e-13, 1e-5),
-    ("sample_rms", sample_rms, 1e-14, 3e-7),
+    ("sample_rms", sample_rms, 1e-15, 3e-7),
     ("sample_sum", sample_sum, 0.0, 0.0),
     ("seed", seed, 0.0, 0.0),
 ];
@@ -103,6 +103,12 @@ impl Random {
                 (mask, self.one_of(&[Sign::Positive, Sign::Negative]))
             }),
         }
+    }
+
+    /// Sizes of batch × channels × positions, now and then of so many values that all cores are used.
+    fn sizes(&mut self) -> [usize; 3] {
+        let most = if self.between(0, 19) == 0 { 3000 } else { 60 };
+        [self.between(1, 4), self.between(1, 12), self.between(1, most)]
     }
 
     fn part(&mut self) -> Part {
@@ -201,7 +207,7 @@ pub fn linear(r: &mut Random, direction: Direction) -> Case {
 }
 
 fn quotient(r: &mut Random) -> Case {
-    let sizes = [r.between(1, 4), r.between(1, 12), r.between(1, 60)];
+    let sizes = r.sizes();
     let len: usize = sizes.iter().product();
     let mut case = Case::new(sizes[0]);
     let denominator = (0..r.between(1, 2)).map(|_| r.operand(&mut case, "denominator", &sizes)).collect();
@@ -217,7 +223,7 @@ fn quotient(r: &mut Random) -> Case {
 }
 
 fn resample(r: &mut Random) -> Case {
-    let (outer, inner, inputs) = (r.between(1, 4), r.one_of(&[1, 2, 7, 64, 130]), r.between(1, 9));
+    let (outer, inner, inputs) = (r.between(1, 4), r.one_of(&[1, 2, 7, 64, 130, 3000]), r.between(1, 9));
     let map = match r.between(0, 3) {
         0 => AxisMap::pick(inputs, (0..r.between(1, 9)).map(|_| r.between(0, inputs - 1)).collect::<Vec<_>>()),
         1 => AxisMap::reduce(inputs, 0.5),
@@ -246,8 +252,8 @@ fn resample(r: &mut Random) -> Case {
 fn transpose(r: &mut Random) -> Case {
     let axes = r.between(1, 6);
     let (mut shape, mut order) = ([1; 6], [0, 1, 2, 3, 4, 5]);
-    for a in 6 - axes..6 {
-        shape[a] = r.between(1, 5);
+    for (a, size) in shape.iter_mut().enumerate().skip(6 - axes) {
+        *size = r.between(1, if axes == 6 { 7 } else { 5 });
         order.swap(a, r.between(6 - axes, a));
     }
     let step = |a: usize| shape[a + 1..].iter().product();
@@ -334,7 +340,7 @@ fn any_activation(r: &mut Random, case: &mut Case, sizes: &[usize]) -> (Activati
 }
 
 fn activation(r: &mut Random) -> Case {
-    let sizes = [r.between(1, 3), r.between(1, 8), r.between(1, 100)];
+    let sizes = r.sizes();
     let len = sizes.iter().product();
     let mut case = Case::new(1);
     let (activation, slope) = any_activation(r, &mut case, &sizes);
@@ -345,7 +351,7 @@ fn activation(r: &mut Random) -> Case {
 }
 
 fn activation_adjoint(r: &mut Random) -> Case {
-    let sizes = [r.between(1, 3), r.between(1, 8), r.between(1, 100)];
+    let sizes = r.sizes();
     let len = sizes.iter().product();
     let mut case = Case::new(1);
     let (activation, slope) = any_activation(r, &mut case, &sizes);
@@ -355,15 +361,19 @@ fn activation_adjoint(r: &mut Random) -> Case {
     };
     // A difference quotient says nothing across a kink; all kinks here are multiples of 1/2.
     let away = |x: f64| if (x * 2.0 - (x * 2.0).round()).abs() < 1e-3 { x + 0.01 } else { x };
-    let source = case.input("source", r.reals(len).into_iter().map(away).map(|x| f64::from(x as f32)).collect());
-    let relevance = r.input(&mut case, "relevance", len);
+    let mut values: Vec<f64> = r.reals(len).into_iter().map(away).map(|x| f64::from(x as f32)).collect();
+    let mut back = r.eighths(len);
+    // No derivative is small here: it sets the scale of the errors, which are those of the difference quotient.
+    (values[0], back[0]) = (f64::from(0.3f32), 2.0);
+    let source = case.input("source", values);
+    let relevance = case.input("relevance", back);
     let output = case.output("output", len);
     case.step(Step::ActivationAdjoint(ActivationAdjoint { activation, slope, mode, source, relevance, output, len }));
     case
 }
 
 fn binary(r: &mut Random) -> Case {
-    let sizes = [r.between(1, 4), r.between(1, 12), r.between(1, 60)];
+    let sizes = r.sizes();
     let len = sizes.iter().product();
     let op = r.one_of(&[
         BinaryOp::Add,
@@ -386,7 +396,7 @@ fn binary(r: &mut Random) -> Case {
 }
 
 fn softmax(r: &mut Random) -> Case {
-    let (outer, size, inner) = (r.between(1, 4), r.between(1, 40), r.one_of(&[1, 1, 5]));
+    let (outer, size, inner) = (r.between(1, 4), r.between(1, 40), r.one_of(&[1, 1, 5, 700]));
     let mut case = Case::new(1);
     let source = case.input("source", r.reals(outer * size * inner));
     let output = case.output("output", outer * size * inner);
@@ -395,7 +405,7 @@ fn softmax(r: &mut Random) -> Case {
 }
 
 fn lrn_forward(r: &mut Random, case: &mut Case) -> (LrnForward, usize) {
-    let (batch, channels, inner) = (r.between(1, 2), r.between(1, 9), r.between(1, 20));
+    let (batch, channels, inner) = (r.between(1, 2), r.between(1, 9), r.one_of(&[1, 3, 20, 20, 4000]));
     let len = batch * channels * inner;
     let parameters = Lrn { size: r.between(1, 6), alpha: 0.5, beta: 0.75, bias: 1.5 };
     let source = case.input("source", r.reals(len));
@@ -422,7 +432,7 @@ fn lrn_adjoint(r: &mut Random) -> Case {
 fn sample_rms(r: &mut Random) -> Case {
     let (samples, sample_len) = (r.between(1, 4), r.one_of(&[1, 17, 1000, 40_000]));
     let mut case = Case::new(samples);
-    let source = case.input("source", r.reals(samples * sample_len));
+    let source = r.input(&mut case, "source", samples * sample_len);
     let output = case.output("output", samples);
     case.step(Step::SampleRms(SampleRms { source, output, samples, sample_len }));
     case

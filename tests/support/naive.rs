@@ -188,8 +188,9 @@ impl State<'_> {
                 .map(|i| {
                     let (o, k) = (i / (s.size * s.inner), i % s.inner);
                     let x = self.of(s.source);
-                    let sum: f64 = (0..s.size).map(|j| x[(o * s.size + j) * s.inner + k].exp()).sum();
-                    if s.log { x[i] - sum.ln() } else { x[i].exp() / sum }
+                    // Σ_j e^(x_j − x_i), the inverse of the softmax.
+                    let sum: f64 = (0..s.size).map(|j| (x[(o * s.size + j) * s.inner + k] - x[i]).exp()).sum();
+                    if s.log { -sum.ln() } else { 1.0 / sum }
                 })
                 .collect(),
             Step::Lrn(l) => (0..l.batch * l.channels * l.inner)

@@ -51,7 +51,9 @@ pub(super) fn reduce_known(call: &mut Call) -> Result<Vec<Item>> {
     let tensor = match call.input(0)? {
         Item::Const(tensor) => tensor.clone(),
         _ => {
-            return Err(call.unsupported("a computed tensor", "ReduceMean and ReduceSum are, others on constants alone"));
+            return Err(
+                call.unsupported("a computed tensor", "ReduceMean and ReduceSum are, others on constants alone")
+            );
         }
     };
     let (axes, _, to) = plan(call)?;

@@ -126,8 +126,10 @@ pub(super) fn resize(call: &mut Call) -> Result<Vec<Item>> {
         (Some(scales), None) => scales.into_iter().map(Target::Scale).collect(),
         (None, Some(sizes)) => sizes.values.into_iter().map(Target::Size).collect(),
         _ => {
-            return Err(call
-                .unsupported("Resize without constant scales or sizes, or with both", "exactly one of them is needed"));
+            return Err(call.unsupported(
+                "Resize without constant scales or sizes, or with both",
+                "exactly one of them is needed",
+            ));
         }
     };
     build(call, x, &axes, targets, coordinates, &mode)
