@@ -402,3 +402,23 @@ fn devices_says_what_auto_takes() {
     let ran = good(folder().path(), &["devices"]);
     assert!(ran.out.contains("--backend auto takes"), "{}", ran.out);
 }
+
+#[test]
+fn the_gpu_gives_what_the_cpu_gives() {
+    let folder = folder();
+    if good(folder.path(), &["devices"]).out.starts_with("There is no GPU adapter") {
+        eprintln!("skipped: there is no GPU adapter");
+        return;
+    }
+    for backend in ["cpu", "gpu"] {
+        good(folder.path(), &["explain", "--backend", backend, "--composite", "epsilon-plus", "--out", backend]);
+    }
+    let read = |out: &str| npy::read(folder.path().join(out).join("chelsea.relevance.npy")).unwrap().to_vec::<f64>();
+    let (cpu, gpu) = (read("cpu"), read("gpu"));
+    let most = cpu.iter().fold(0.0, |a: f64, v| a.max(v.abs()));
+    for (c, g) in cpu.iter().zip(&gpu) {
+        // float32 on both sides, sums in another order.
+        assert!((c - g).abs() <= 1e-4 * most, "{c} {g}");
+    }
+    bad(folder.path(), &["explain", "--backend", "gpu", "--adapter", "none such"], 1, "none such");
+}

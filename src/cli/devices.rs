@@ -31,8 +31,7 @@ pub fn devices() -> Result<ExitCode> {
     say("");
     say(&match adapters.iter().find(|a| !a.is_software) {
         Some(a) => format!("--backend auto takes {}: it is the best hardware adapter.", a.name),
-        None => "--backend auto takes the CPU: the adapters here are software, which is slower than relprop's own CPU \
-                 path. --backend gpu takes the first of them."
+        None => "--backend auto takes the CPU: the adapters here are software. --backend gpu takes the first of them."
             .to_string(),
     });
     Ok(ExitCode::SUCCESS)
