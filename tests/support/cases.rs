@@ -128,21 +128,29 @@ impl Random {
             dilation: [1; 3],
             pad: [0; 3],
         };
-        let kind = self.between(0, 9);
+        let kind = self.between(0, 14);
         // Spatial axes of a convolution; pointwise and dense layers have none to slide over.
         let (axes, largest) = match kind {
             0 => (0, 1),
             1 => (0, 40),
             // Large enough for several blocks and for sharing one among threads.
             2 => (2, 24),
+            3 => (1, 20_000),
             _ => (self.between(1, 3), 9),
         };
         if kind == 2 {
             (g.in_channels, g.out_channels) = (self.between(1, 24), self.between(1, 24));
         }
+        if kind == 3 {
+            (g.batch, g.in_channels, g.out_channels) = (1, self.between(1, 3), self.between(4, 6));
+        }
         if kind <= 1 {
             g.groups = self.one_of(&[1, 1, 2]);
             (g.in_channels, g.out_channels) = (self.between(1, 70), self.between(1, 150));
+            // Rows of a dense layer may be many: the tokens of a sequence.
+            if kind == 0 && self.between(0, 3) == 0 {
+                g.batch = self.between(200, 600);
+            }
             g.input[2] = self.between(1, largest);
             g.output = g.input;
         }
@@ -152,7 +160,7 @@ impl Random {
             g.stride[a] = self.between(1, 3);
             let reach = (g.kernel[a] - 1) * g.dilation[a] + 1;
             g.pad[a] = self.between(0, reach);
-            g.input[a] = self.between(if kind == 2 { 14 } else { 1 }, largest);
+            g.input[a] = self.between(if kind == 2 || kind == 3 { largest / 2 } else { 1 }, largest);
             // What comes after the input: padding, or positions that no window reaches.
             let padded = g.input[a] + g.pad[a] + self.between(0, 2);
             let most = padded.saturating_sub(reach) / g.stride[a] + 1;
