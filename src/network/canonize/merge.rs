@@ -125,8 +125,11 @@ fn before(editor: &mut Editor, i: usize, affine: &Affine) -> Result<bool> {
     Ok(true)
 }
 
-/// Factors and summands, one for each position of `axis`; `None` where they vary along other axes.
-fn channels(affine: &Affine, shape: &[Dim], axis: usize) -> Option<(Option<Vec<f64>>, Option<Vec<f64>>)> {
+/// Factors and summands, one for each channel; none is 1 and 0.
+type Channels = (Option<Vec<f64>>, Option<Vec<f64>>);
+
+/// An affine layer's constants for each position of `axis`; `None` where they vary along other axes.
+fn channels(affine: &Affine, shape: &[Dim], axis: usize) -> Option<Channels> {
     let Some(Dim::Fixed(count)) = shape.get(axis).copied() else {
         return None;
     };
