@@ -1,1 +1,7 @@
-fn main() {}
+//! The binary `relprop`: heatmaps of what a network decided.
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -21,9 +21,17 @@ pub enum Data {
     I64(Vec<i64>),
 }
 
+mod sealed {
+    /// Keeps [`Real`](super::Real) to the types the matrix products know.
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for f64 {}
+}
+
 /// A float type the CPU path can compute in: `f32` or `f64`.
 pub trait Real:
-    Copy
+    sealed::Sealed
+    + Copy
     + Send
     + Sync
     + PartialOrd
@@ -47,6 +55,8 @@ pub trait Real:
     fn to_f64(self) -> f64;
     /// Wraps values of this type as tensor data.
     fn data(values: Vec<Self>) -> Data;
+    /// The values of tensor data, if it is of this type.
+    fn view(data: &Data) -> Option<&[Self]>;
 }
 
 impl Real for f32 {
@@ -61,6 +71,12 @@ impl Real for f32 {
     fn data(values: Vec<f32>) -> Data {
         Data::F32(values)
     }
+    fn view(data: &Data) -> Option<&[f32]> {
+        match data {
+            Data::F32(values) => Some(values),
+            _ => None,
+        }
+    }
 }
 
 impl Real for f64 {
@@ -74,6 +90,12 @@ impl Real for f64 {
     }
     fn data(values: Vec<f64>) -> Data {
         Data::F64(values)
+    }
+    fn view(data: &Data) -> Option<&[f64]> {
+        match data {
+            Data::F64(values) => Some(values),
+            _ => None,
+        }
     }
 }
 

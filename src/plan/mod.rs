@@ -3,13 +3,22 @@
 //! A [`Plan`] is made once for a network, a composite and a batch size. It lists every kernel launch and every buffer;
 //! executors ([`cpu`](crate::cpu), [`gpu`](crate::gpu)) know nothing of networks or rules.
 
+mod build;
+mod facts;
+mod forward;
+mod lifetime;
+mod linear;
+mod planner;
+mod relevance;
 mod step;
 
 use std::sync::Arc;
 
+use crate::network::AxisMap;
 use crate::rules::WeightForm;
 use crate::tensor::Tensor;
 
+pub use build::PlanOptions;
 pub use step::*;
 
 /// Everything an executor needs.
@@ -41,6 +50,23 @@ pub struct Plan {
     pub sums: Option<BufferId>,
     /// Number of rows of `sums`.
     pub sum_rows: usize,
+    /// Which rows of `sums` say what came to a layer and what it handed on, in the order of the backward pass.
+    pub layer_sums: Vec<LayerSums>,
+}
+
+/// Rows of the table of sums for one layer.
+#[derive(Clone, Debug)]
+pub struct LayerSums {
+    /// The layer's name.
+    pub layer: String,
+    /// Its op.
+    pub op: &'static str,
+    /// Its rule.
+    pub rule: String,
+    /// Row of what came to its output.
+    pub arriving: usize,
+    /// Rows of what it handed to its inputs.
+    pub leaving: Vec<usize>,
 }
 
 /// A logical buffer.

@@ -177,7 +177,8 @@ pub enum Epilogue {
     },
 }
 
-/// How a relevance is divided by a denominator z: `scale · R / st(z)`, 0 where the mask says so.
+/// How a relevance is divided by a denominator z: `scale · R / st(z)`, 0 where the mask says so, and where st(z) is 0:
+/// nothing contributed there.
 ///
 /// st(z) = z + ε·sign(z), or sign(z)·max(|z|, ε) with `clip`; sign(0) = +1.
 #[derive(Clone, Debug)]

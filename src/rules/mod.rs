@@ -1,4 +1,18 @@
 //! Rules as algebra, and composites: which layer gets which rule.
+//!
+//! A [`Rule`] says how a linear layer hands relevance to its inputs; `lower` writes every rule as a few terms of the
+//! same two kernels. A [`Composite`] chooses a rule for each layer of a network.
+
+mod composite;
+pub(crate) mod lower;
+mod preset;
+mod rule;
+mod select;
+mod toml_form;
+
+pub use composite::{ActivationRule, Composite, GateRule, LayerRule, NormalisationRule, PoolingRule, ResidualRule};
+pub use rule::{Bounds, Rule, RuleKind, Stabiliser, StabiliserKind};
+pub use select::{LayerKind, Position, Selector};
 
 /// What is done to each weight before a linear kernel uses it.
 #[derive(Clone, Copy, Debug, PartialEq)]

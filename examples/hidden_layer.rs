@@ -1,0 +1,40 @@
+//! The relevance of a hidden layer: which channels carry the decision, and what each layer hands on.
+//!
+//! ```sh
+//! cargo run --release --example hidden_layer
+//! ```
+
+use relprop::input::{ModelDescription, Preprocess, decode_image};
+use relprop::{Composite, Explainer, Network, OnnxOptions, Target, assets};
+
+fn main() -> relprop::Result<()> {
+    let network = Network::from_onnx_bytes("SqueezeNet 1.1", assets::SQUEEZENET, &OnnxOptions::default())?;
+    let description = ModelDescription::from_toml("squeezenet1_1.toml", assets::SQUEEZENET_DESCRIPTION)?;
+    let input = network.value(network.inputs()[0]);
+    let preprocess = Preprocess::new(&description, &input.name, &input.shape)?;
+    let photo = preprocess.apply(&decode_image("the sample photo", assets::PHOTO)?).tensor;
+
+    // The last concatenation: the features that the classifier reads.
+    let layer = network.nodes().iter().rev().find(|n| n.op.name() == "Concat");
+    let layer = layer.ok_or_else(|| relprop::Error::Input("the network has no Concat".to_string()))?;
+    let composite = Composite::parse("epsilon-plus")?;
+    let mut explainer = Explainer::builder(&network, composite).layers(vec![layer.output]).build()?;
+    let explanation = explainer.explain(&[photo], &[Target::Best])?;
+    let target = &explanation.targets[0];
+
+    let (name, relevance) = &target.layers[0];
+    let plane: usize = relevance.shape()[2..].iter().product();
+    let mut channels: Vec<(usize, f64)> =
+        relevance.to_vec::<f64>().chunks(plane).map(|c| c.iter().sum()).enumerate().collect();
+    channels.sort_by(|a, b| b.1.total_cmp(&a.1));
+    println!("{name}, shape {:?}: the channels with most of the {:.3}", relevance.shape(), target.seed[0]);
+    for (channel, sum) in &channels[..5] {
+        println!("  channel {channel:4}  {sum:.3}");
+    }
+
+    println!("what came to each layer, and what it handed on:");
+    for layer in &target.conservation {
+        println!("  {:24} {:10} {:9.4} {:9.4}", layer.layer, layer.rule, layer.arriving[0], layer.leaving[0]);
+    }
+    Ok(())
+}

@@ -1,0 +1,51 @@
+// binary: output[i] = a ∘ b, with a and b read at (i / inner) % count; ∘ is chosen by a flag.
+//
+// Shapes: output: len values; the operands broadcast to it.
+// Dispatch: one thread a value, 256 a workgroup, workgroups folded into two dimensions.
+
+#include "shared/grid.wgsl"
+
+struct Params {
+    grid_width: u32,
+    len: u32,
+    a_inner: u32,
+    a_count: u32,
+    b_inner: u32,
+    b_count: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> operand_a: array<f32>;
+@group(0) @binding(2) var<storage, read> operand_b: array<f32>;
+@group(0) @binding(3) var<storage, read_write> output: array<f32>;
+
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let i = item_index(workgroup, params.grid_width, lane);
+    if i >= params.len {
+        return;
+    }
+    let a = operand_a[(i / params.a_inner) % params.a_count];
+    let b = operand_b[(i / params.b_inner) % params.b_count];
+#if ADD
+    output[i] = a + b;
+#endif
+#if SUB
+    output[i] = a - b;
+#endif
+#if MUL
+    output[i] = a * b;
+#endif
+#if MUL_NEGATED
+    output[i] = -a * b;
+#endif
+#if DIV
+    output[i] = a / b;
+#endif
+#if ADD_MAGNITUDES
+    output[i] = abs(a) + abs(b);
+#endif
+#if MUL_MAGNITUDE
+    output[i] = abs(a) * b;
+#endif
+}

@@ -1,0 +1,156 @@
+// What both linear kernels share: parameters, bindings, weights and epilogues.
+//
+// Weights lie as [group][tap][c][m], m fastest and padded with zeros to whole vec4s (`pitch` of them). Both kernels
+// read this one layout. A layer whose weights exceed a binding is run in chunks of groups, or of outputs m: then a
+// dispatch sees `groups` groups from `group_first` on, and `m_len` outputs of each from `m_first` on.
+
+#include "shared/part.wgsl"
+#include "shared/share.wgsl"
+
+struct Params {
+    grid_width: u32,
+    // Tiles, or threads, of the whole dispatch.
+    work: u32,
+    row_tiles: u32,
+    column_tiles: u32,
+    // The product is rows × depth times depth × columns, for each group.
+    rows: u32,
+    columns: u32,
+    depth: u32,
+    rows_fastest: u32,
+    groups: u32,
+    group_first: u32,
+    m_first: u32,
+    m_len: u32,
+    pitch: u32,
+    c_per_group: u32,
+    m_per_group: u32,
+    c_total: u32,
+    m_total: u32,
+    taps: u32,
+    input_plane: u32,
+    output_plane: u32,
+    input_z: u32,
+    input_y: u32,
+    input_x: u32,
+    output_z: u32,
+    output_y: u32,
+    output_x: u32,
+    kernel_y: u32,
+    kernel_x: u32,
+    stride_z: u32,
+    stride_y: u32,
+    stride_x: u32,
+    dilation_z: u32,
+    dilation_y: u32,
+    dilation_x: u32,
+    pad_z: u32,
+    pad_y: u32,
+    pad_x: u32,
+    part_0: u32,
+    part_1: u32,
+    accumulate: u32,
+    factor_inner: u32,
+    factor_count: u32,
+    factor_part: u32,
+    share_flags: u32,
+    scale: f32,
+    epsilon: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> source_0: array<f32>;
+#if DIRECT
+@group(0) @binding(2) var<storage, read> weight_0: array<f32>;
+#else
+@group(0) @binding(2) var<storage, read> weight_0: array<vec4<f32>>;
+#endif
+#if TWO_TERMS
+@group(0) @binding(3) var<storage, read> source_1: array<f32>;
+#if DIRECT
+@group(0) @binding(4) var<storage, read> weight_1: array<f32>;
+#else
+@group(0) @binding(4) var<storage, read> weight_1: array<vec4<f32>>;
+#endif
+#endif
+#if BIAS
+@group(0) @binding(5) var<storage, read> bias: array<f32>;
+#endif
+#if SHARE
+@group(0) @binding(6) var<storage, read> relevance: array<f32>;
+#endif
+#if MASK
+@group(0) @binding(7) var<storage, read> mask: array<f32>;
+#endif
+#if FACTOR
+@group(0) @binding(8) var<storage, read> factor: array<f32>;
+#endif
+@group(0) @binding(9) var<storage, read_write> output: array<f32>;
+
+#if TWO_TERMS
+const TERMS: u32 = 2u;
+#else
+const TERMS: u32 = 1u;
+#endif
+
+// The wanted part of a value of a term's source.
+fn source_at(term: u32, i: u32) -> f32 {
+#if TWO_TERMS
+    if term == 1u {
+        return take_part(source_1[i], params.part_1);
+    }
+#endif
+    return take_part(source_0[i], params.part_0);
+}
+
+// A weight (four, where the tile kernels read them) of a term.
+#if DIRECT
+fn weight_at(term: u32, i: u32) -> f32 {
+#else
+fn weight_at(term: u32, i: u32) -> vec4<f32> {
+#endif
+#if TWO_TERMS
+    if term == 1u {
+        return weight_1[i];
+    }
+#endif
+    return weight_0[i];
+}
+
+// Tap (z, y, x) of the kernel, times the dilation.
+fn tap_offset(tap: u32) -> vec3<i32> {
+    let z = tap / (params.kernel_y * params.kernel_x);
+    let y = (tap / params.kernel_x) % params.kernel_y;
+    let x = tap % params.kernel_x;
+    return vec3<i32>(vec3<u32>(z * params.dilation_z, y * params.dilation_y, x * params.dilation_x));
+}
+
+// Stores a finished sum at `index` of the output, which lies in channel `channel`.
+fn finish(index: u32, channel: u32, sum: f32) {
+    var value = sum;
+#if MULTIPLY
+#if FACTOR
+    value *= take_part(factor[(index / params.factor_inner) % params.factor_count], params.factor_part);
+#endif
+    if params.accumulate != 0u {
+        value += output[index];
+    }
+#else
+    // Sums of the chunks that ran before this one.
+    if params.accumulate != 0u {
+        value += output[index];
+    }
+#if BIAS
+    value += bias[channel];
+#endif
+#if SHARE
+    value = share(relevance[index], value, params.scale, params.epsilon, params.share_flags);
+#if MASK
+    if !keeps(mask[index], params.share_flags) {
+        value = 0.0;
+    }
+#endif
+#endif
+#endif
+    output[index] = value;
+}

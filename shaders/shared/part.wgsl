@@ -1,0 +1,14 @@
+// The part of a value that a kernel takes: all of it, max(x, 0) or min(x, 0).
+
+const PART_POSITIVE: u32 = 1u;
+const PART_NEGATIVE: u32 = 2u;
+
+fn take_part(x: f32, part: u32) -> f32 {
+    var value = x;
+    if part == PART_POSITIVE {
+        value = max(x, 0.0);
+    } else if part == PART_NEGATIVE {
+        value = min(x, 0.0);
+    }
+    return value;
+}

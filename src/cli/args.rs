@@ -1,0 +1,306 @@
+//! The arguments.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use relprop::heatmap::ColorMap;
+use relprop::input::{Channels, Fit, LabelSource, ModelDescription, PerChannel, Preset, Size};
+use relprop::{Backend, Composite, Precision, SeedAmount};
+
+/// Which pixels made the network decide? Layer-wise relevance propagation for ONNX networks.
+#[derive(Parser)]
+#[command(version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Explain what a network decides: heatmaps, relevance as .npy, and a report
+    Explain(Box<ExplainArgs>),
+    /// Run the forward pass alone and write the outputs as .npy
+    Run(RunArgs),
+    /// Show a network's layers with the rule each gets, and the memory an explanation takes
+    Inspect(Box<InspectArgs>),
+    /// Show the GPU adapters, and which one is taken automatically
+    Devices,
+}
+
+#[derive(Args)]
+#[command(after_help = EXPLAIN_HELP)]
+pub struct ExplainArgs {
+    /// Pictures (png, jpeg), folders, patterns, or .npy arrays already preprocessed (batch first); NAME=X.npy for each
+    /// input of a network with several. Without any, the built-in sample photo
+    #[arg(value_name = "INPUT")]
+    pub inputs: Vec<String>,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub rules: RuleArgs,
+    /// What to explain: best, top:K, a class's number or label, A~B (why A rather than B), or several with commas between
+    /// them
+    #[arg(long, short, default_value = "best", help_heading = "Target")]
+    pub target: String,
+    /// The relevance to start with: the output's value, or 1
+    #[arg(long, value_enum, default_value_t = Seed::Logit, help_heading = "Target")]
+    pub seed: Seed,
+    /// The output to explain, when there are several
+    #[arg(long, value_name = "NAME", help_heading = "Target")]
+    pub output: Option<String>,
+    /// Write the relevance of this layer too (may be given several times)
+    #[arg(long = "layer", value_name = "NAME", help_heading = "Target")]
+    pub layers: Vec<String>,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    /// Colours of the heatmaps: bwr, seismic, coldnhot, red-blue, purple-orange; of magnitudes alone: viridis, inferno,
+    /// magma, turbo, grey
+    #[arg(long, default_value_t, help_heading = "Results")]
+    pub colormap: ColorMap,
+    /// The strongest colours begin at the magnitude that this percentage of all do not exceed; 100 is the largest
+    #[arg(long, value_name = "PERCENT", default_value_t = 99.5, value_parser = percent, help_heading = "Results")]
+    pub percentile: f64,
+    /// The folder for results
+    #[arg(long, short, default_value = "relprop-out", help_heading = "Results")]
+    pub out: PathBuf,
+    /// Print warnings and errors only
+    #[arg(long, short, help_heading = "Results")]
+    pub quiet: bool,
+}
+
+const EXPLAIN_HELP: &str = "\
+Written for each input, STEM being its file's name without extension (dots become _):
+  STEM.png              heatmap: warm colours speak for the target, cold ones against it
+  STEM.overlay.png      the heatmap over what the network saw of the photo
+  STEM.relevance.npy    relevance, of the input's shape
+With several targets STEM.TARGET.png and so on; a .npy of several samples gives STEM.SAMPLE.png for each.
+report.json tells the classes, sums of relevance, conservation by layer, device and timings.
+
+M.toml beside M.onnx says how the model wants its photos; the options of the same names go before it. A pixel v of
+0..255 becomes (v * scale - mean) / std.
+
+Exit code 0: all went well; 1: something failed, the rest is written; 2: the arguments make no sense.";
+
+#[derive(Args)]
+pub struct ModelArgs {
+    /// The network, an ONNX file. Without it, the built-in SqueezeNet 1.1 for ImageNet
+    #[arg(long, short, value_name = "M.onnx")]
+    pub model: Option<PathBuf>,
+    #[command(flatten)]
+    pub description: DescriptionArgs,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "How the model wants its input")]
+pub struct DescriptionArgs {
+    /// Defaults for the options below: imagenet, caffe or raw
+    #[arg(long)]
+    preset: Option<Preset>,
+    /// Height and width, such as 224 or 224x320
+    #[arg(long)]
+    size: Option<Size>,
+    /// Length of the photo's shorter side before its middle is cropped
+    #[arg(long, value_name = "PIXELS")]
+    resize: Option<usize>,
+    /// crop, letterbox or stretch
+    #[arg(long)]
+    fit: Option<Fit>,
+    /// rgb, bgr or grey
+    #[arg(long)]
+    channels: Option<Channels>,
+    /// Factor of a pixel's value
+    #[arg(long, allow_hyphen_values = true)]
+    scale: Option<f64>,
+    /// What is subtracted: one number, or one for each channel
+    #[arg(long, allow_hyphen_values = true)]
+    mean: Option<PerChannel>,
+    /// What is divided by: one number, or one for each channel
+    #[arg(long)]
+    std: Option<PerChannel>,
+    /// The classes' names, one a line
+    #[arg(long, value_name = "FILE")]
+    labels: Option<String>,
+    /// The size of an axis that the ONNX file leaves open (may be given several times)
+    #[arg(long = "dim", value_name = "NAME=SIZE", value_parser = dim)]
+    dims: Vec<(String, usize)>,
+}
+
+impl DescriptionArgs {
+    /// The options as a description.
+    pub fn description(&self) -> ModelDescription {
+        ModelDescription {
+            preset: self.preset,
+            size: self.size,
+            resize: self.resize,
+            fit: self.fit,
+            channels: self.channels,
+            scale: self.scale,
+            mean: self.mean.clone(),
+            std: self.std.clone(),
+            labels: self.labels.clone().map(LabelSource::File),
+            sample_rate: None,
+            dims: self.dims.iter().cloned().collect(),
+        }
+    }
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Rules")]
+pub struct RuleArgs {
+    #[arg(long, short, value_name = "NAME[:PARAMS]", allow_hyphen_values = true, help = composite_help())]
+    pub composite: Option<String>,
+    /// Another rule for the first linear layer, such as zbox:-2.5,2.5
+    #[arg(long, value_name = "RULE[:PARAMS]")]
+    pub first: Option<String>,
+    /// Smallest and largest input value, for the box rule. Default: what black and white become
+    #[arg(long, value_name = "LOW,HIGH", allow_hyphen_values = true, value_parser = bounds)]
+    pub bounds: Option<(f64, f64)>,
+    /// Leave biases out of the rules' denominators
+    #[arg(long)]
+    pub zero_bias: bool,
+}
+
+fn composite_help() -> String {
+    let names = Composite::preset_names().join(", ");
+    format!(
+        "Which layer gets which rule: a TOML file, or one of {names}. Default: epsilon-gamma-box where the range of input \
+         values is known, else epsilon-plus"
+    )
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Device")]
+pub struct DeviceArgs {
+    /// Where to run; auto is the GPU if there is a hardware adapter, else the CPU
+    #[arg(long, value_enum, default_value_t = BackendArg::Auto)]
+    backend: BackendArg,
+    /// Floats to compute in; f64 runs on the CPU
+    #[arg(long, value_enum, default_value_t = PrecisionArg::F32)]
+    precision: PrecisionArg,
+    /// Samples in a run
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
+    pub batch: usize,
+    /// The GPU adapter whose name contains this
+    #[arg(long, value_name = "NAME")]
+    pub adapter: Option<String>,
+}
+
+impl DeviceArgs {
+    pub fn backend(&self) -> Backend {
+        match self.backend {
+            BackendArg::Auto => Backend::Auto,
+            BackendArg::Gpu => Backend::Gpu,
+            BackendArg::Cpu => Backend::Cpu,
+        }
+    }
+
+    pub fn precision(&self) -> Precision {
+        match self.precision {
+            PrecisionArg::F32 => Precision::F32,
+            PrecisionArg::F64 => Precision::F64,
+        }
+    }
+}
+
+#[derive(Args)]
+pub struct RunArgs {
+    /// The network, an ONNX file
+    pub model: PathBuf,
+    /// The inputs, batch first; NAME= may be left out when they are in the network's order
+    #[arg(long = "input", short, value_name = "[NAME=]X.npy", required = true, num_args = 1..)]
+    pub inputs: Vec<String>,
+    /// The folder for results; each output is written as NAME.npy
+    #[arg(long, short, default_value = "relprop-out")]
+    pub out: PathBuf,
+    /// The size of an axis that the ONNX file leaves open (may be given several times)
+    #[arg(long = "dim", value_name = "NAME=SIZE", value_parser = dim)]
+    pub dims: Vec<(String, usize)>,
+    /// Print warnings and errors only
+    #[arg(long, short)]
+    pub quiet: bool,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+}
+
+#[derive(Args)]
+pub struct InspectArgs {
+    /// The network, an ONNX file. Without it, the built-in SqueezeNet 1.1
+    pub model: Option<PathBuf>,
+    #[command(flatten)]
+    pub description: DescriptionArgs,
+    #[command(flatten)]
+    pub rules: RuleArgs,
+    /// Batch size for the memory
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = positive, help_heading = "Memory")]
+    pub batch: usize,
+    /// Floats for the memory
+    #[arg(long, value_enum, default_value_t = PrecisionArg::F32, help_heading = "Memory")]
+    pub precision: PrecisionArg,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Seed {
+    /// The output's own value: relevance sums to it
+    Logit,
+    /// 1
+    One,
+}
+
+impl Seed {
+    pub fn amount(self) -> SeedAmount {
+        match self {
+            Seed::Logit => SeedAmount::Logit,
+            Seed::One => SeedAmount::One,
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Seed::Logit => "logit",
+            Seed::One => "one",
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum BackendArg {
+    Auto,
+    Gpu,
+    Cpu,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum PrecisionArg {
+    F32,
+    F64,
+}
+
+impl From<PrecisionArg> for Precision {
+    fn from(precision: PrecisionArg) -> Precision {
+        match precision {
+            PrecisionArg::F32 => Precision::F32,
+            PrecisionArg::F64 => Precision::F64,
+        }
+    }
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "give a whole number of at least 1".to_string())
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|p| (0.0..=100.0).contains(p)).ok_or_else(|| "give a number from 0 to 100".to_string())
+}
+
+fn dim(text: &str) -> Result<(String, usize), String> {
+    let (name, size) = text.split_once('=').ok_or("give NAME=SIZE")?;
+    Ok((name.to_string(), positive(size)?))
+}
+
+fn bounds(text: &str) -> Result<(f64, f64), String> {
+    let wrong = || "give two numbers, LOW,HIGH, the first the smaller".to_string();
+    let (low, high) = text.split_once(',').ok_or_else(wrong)?;
+    let number = |t: &str| t.trim().parse::<f64>().ok().filter(|v| v.is_finite()).ok_or_else(wrong);
+    let (low, high) = (number(low)?, number(high)?);
+    if low < high { Ok((low, high)) } else { Err(wrong()) }
+}

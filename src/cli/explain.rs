@@ -1,0 +1,267 @@
+//! `relprop explain`.
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use relprop::input::{InputFile, expand};
+use relprop::{Explainer, Network, Target, Tensor, ValueId};
+
+use super::args::ExplainArgs;
+use super::items::{self, Item};
+use super::model::Model;
+use super::report::{Failure, Report, Timings};
+use super::results::Writer;
+use super::targets::{self, NamedTarget};
+use super::{Usage, say, usage};
+
+/// How often the report is brought up to date while inputs are explained.
+const REPORT_EVERY: Duration = Duration::from_secs(2);
+/// From this many inputs on there is a progress bar.
+const MANY: usize = 4;
+
+pub fn explain(args: &ExplainArgs) -> Result<ExitCode> {
+    let start = Instant::now();
+    if args.inputs.is_empty() && args.model.model.is_some() {
+        return Err(Usage("give the photos or arrays to explain".to_string()).into());
+    }
+    let model = Model::load(args.model.model.as_deref(), &args.model.description)?;
+    let network = &model.network;
+    let load_seconds = start.elapsed().as_secs_f64();
+
+    let output = output(network, args.output.as_deref())?;
+    let values = network.value(output).shape.iter().skip(1).map(|d| d.at(1)).product();
+    let targets = targets::parse(&args.target, &model.labels, values)?;
+    if !model.labels.is_empty() && model.labels.len() != values {
+        eprintln!("warning: there are {} labels for an output of {values} values", model.labels.len());
+    }
+    let layers = args.layers.iter().map(|name| network.find(name).map_err(usage("--layer")));
+    let layers = layers.collect::<Result<Vec<ValueId>>>()?;
+
+    let (sources, problems) = sources(args, &model)?;
+    let photos = sources.iter().any(Source::is_photo);
+    let composite = model.composite(&args.rules, photos)?;
+    if photos {
+        model.warn_of_assumption();
+    }
+
+    let mut explainer = Explainer::builder(network, composite.clone())
+        .backend(args.device.backend())
+        .precision(args.device.precision())
+        .batch(args.device.batch)
+        .output(output)
+        .layers(layers)
+        .seed(args.seed.amount())
+        .several_targets(targets.len() > 1);
+    if let Some(adapter) = &args.device.adapter {
+        explainer = explainer.adapter(adapter);
+    }
+    let explainer = explainer.build()?;
+    if explainer.batch() < args.device.batch {
+        eprintln!("warning: a batch of {} does not fit; it runs at {}", args.device.batch, explainer.batch());
+    }
+    if !args.quiet {
+        say(&format!("{}, composite {}, on {}", model.name, composite.name(), explainer.device()));
+    }
+
+    std::fs::create_dir_all(&args.out).with_context(|| format!("cannot make the folder {}", args.out.display()))?;
+    let report = Report {
+        relprop: env!("CARGO_PKG_VERSION"),
+        status: "running",
+        model: model.name.clone(),
+        composite: composite.name().to_string(),
+        output: network.value(output).name.clone(),
+        seed: args.seed.name(),
+        zero_bias: args.rules.zero_bias,
+        device: explainer.device().into(),
+        batch: explainer.batch(),
+        timings: Timings { load_seconds, ..Timings::default() },
+        inputs: Vec::new(),
+        failed: Vec::new(),
+    };
+    // Written now too: a folder that cannot be written to is told before the work, not after.
+    report.write(&args.out)?;
+
+    let bar = progress(sources.len(), args.quiet);
+    let inputs: Vec<&Path> = sources.iter().filter_map(Source::path).collect();
+    let writer = Writer::new(args, &model, output, &targets, &inputs);
+    let mut run = Run { args, model: &model, explainer, targets: &targets, writer, report, bar, start, written: start };
+    for problem in problems {
+        run.fail(problem.split(':').next().unwrap_or("").to_string(), problem);
+    }
+    let result = run.all(&sources);
+    run.finish(result)
+}
+
+/// The output to explain.
+fn output(network: &Network, name: Option<&str>) -> Result<ValueId> {
+    let names = || network.outputs().iter().map(|o| network.value(*o).name.as_str()).collect::<Vec<_>>().join(", ");
+    let Some(name) = name else {
+        return network.outputs().first().copied().context("the network has no output");
+    };
+    let found = network.outputs().iter().copied().find(|o| network.value(*o).name == name);
+    Ok(found.ok_or_else(|| Usage(format!("--output {name}: the network's outputs are: {}", names())))?)
+}
+
+/// Where an item comes from.
+enum Source<'a> {
+    Sample,
+    File(InputFile),
+    Arrays(&'a [String]),
+}
+
+impl Source<'_> {
+    fn name(&self) -> String {
+        match self {
+            Source::Sample => "the built-in photo".to_string(),
+            Source::File(file) => file.path.display().to_string(),
+            Source::Arrays(names) => names.join(" "),
+        }
+    }
+
+    fn path(&self) -> Option<&Path> {
+        match self {
+            Source::File(file) => Some(&file.path),
+            _ => None,
+        }
+    }
+
+    fn is_photo(&self) -> bool {
+        match self {
+            Source::Sample => true,
+            Source::File(file) => !items::is_array(&file.path),
+            Source::Arrays(_) => false,
+        }
+    }
+}
+
+/// What there is to explain, and what was asked for but is not there.
+fn sources<'a>(args: &'a ExplainArgs, model: &Model) -> Result<(Vec<Source<'a>>, Vec<String>)> {
+    if args.inputs.is_empty() {
+        return Ok((vec![Source::Sample], Vec::new()));
+    }
+    let named = |text: &String| items::split_name(text, &model.network).is_some();
+    if args.inputs.iter().any(named) || model.network.inputs().len() > 1 {
+        return Ok((vec![Source::Arrays(&args.inputs)], Vec::new()));
+    }
+    let expanded = expand(&args.inputs);
+    if expanded.files.is_empty() {
+        bail!("there is nothing to explain: {}", expanded.problems.join("; "));
+    }
+    Ok((expanded.files.into_iter().map(Source::File).collect(), expanded.problems))
+}
+
+fn progress(count: usize, quiet: bool) -> ProgressBar {
+    if quiet || count < MANY || !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len}  {per_sec}  {eta} left");
+    ProgressBar::new(count as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+struct Run<'a> {
+    args: &'a ExplainArgs,
+    model: &'a Model,
+    explainer: Explainer,
+    targets: &'a [NamedTarget],
+    writer: Writer<'a>,
+    report: Report,
+    bar: ProgressBar,
+    start: Instant,
+    /// When the report was last written.
+    written: Instant,
+}
+
+impl Run<'_> {
+    /// Reads and explains everything, as many items at a time as fill a batch. An error ends the run; what concerns one
+    /// item alone does not.
+    fn all(&mut self, sources: &[Source]) -> Result<()> {
+        let mut group: Vec<Item> = Vec::new();
+        let precision = self.args.device.precision();
+        for source in sources {
+            let item = match source {
+                Source::Sample => items::sample_photo(self.model, precision),
+                Source::File(file) => items::load(file, self.model, precision),
+                Source::Arrays(names) => items::arrays(names, &self.model.network, precision),
+            };
+            match item {
+                Ok(item) => group.push(item),
+                Err(error) if error.is::<Usage>() => return Err(error),
+                Err(error) => self.fail(source.name(), format!("{error:#}")),
+            }
+            if group.iter().map(|i| i.samples).sum::<usize>() >= self.explainer.batch() {
+                self.group(std::mem::take(&mut group))?;
+            }
+        }
+        if group.is_empty() { Ok(()) } else { self.group(group) }
+    }
+
+    /// Explains some items together; when that fails, one by one, to tell which is to blame.
+    fn group(&mut self, group: Vec<Item>) -> Result<()> {
+        let targets: Vec<Target> = self.targets.iter().map(|t| t.target.clone()).collect();
+        let inputs = (0..self.model.network.inputs().len())
+            .map(|i| Tensor::stack_rows(&group.iter().map(|item| item.tensors[i].clone()).collect::<Vec<_>>()))
+            .collect::<relprop::Result<Vec<_>>>();
+        match inputs.and_then(|inputs| self.explainer.explain(&inputs, &targets)) {
+            Ok(explanation) => {
+                self.report.timings.build_seconds = explanation.timings.build.as_secs_f64();
+                self.report.timings.run_seconds += explanation.timings.run.as_secs_f64();
+                let samples: usize = group.iter().map(|i| i.samples).sum();
+                self.report.timings.samples += samples;
+                let mut first = 0;
+                for item in &group {
+                    let entries = self.writer.write(item, &explanation, first, samples)?;
+                    first += item.samples;
+                    if !self.args.quiet {
+                        self.bar.suspend(|| say(&self.writer.summary(item, &entries)));
+                    }
+                    self.report.inputs.extend(entries);
+                    self.bar.inc(1);
+                }
+                if self.written.elapsed() >= REPORT_EVERY {
+                    self.report.write(&self.args.out)?;
+                    self.written = Instant::now();
+                }
+                Ok(())
+            }
+            Err(error @ (relprop::Error::Device(_) | relprop::Error::Memory { .. })) => Err(error.into()),
+            Err(error) => match <[Item; 1]>::try_from(group) {
+                Ok([item]) => {
+                    self.fail(item.source.clone(), format!("{}: {error}", item.source));
+                    Ok(())
+                }
+                Err(group) => group.into_iter().try_for_each(|item| self.group(vec![item])),
+            },
+        }
+    }
+
+    /// Tells that an input failed, and goes on.
+    fn fail(&mut self, input: String, error: String) {
+        self.bar.suspend(|| eprintln!("error: {error}"));
+        self.bar.inc(1);
+        self.report.failed.push(Failure { input, error });
+    }
+
+    fn finish(mut self, result: Result<()>) -> Result<ExitCode> {
+        self.bar.finish_and_clear();
+        let failed = result.is_err() || !self.report.failed.is_empty();
+        self.report.status = if failed { "incomplete" } else { "complete" };
+        self.report.timings.total_seconds = self.start.elapsed().as_secs_f64();
+        let report = self.report.write(&self.args.out);
+        // What went wrong first is what is told.
+        result.and(report)?;
+        if !self.args.quiet {
+            let (done, failures) = (self.report.timings.samples, self.report.failed.len());
+            let failures = if failures == 0 { String::new() } else { format!(", {failures} failed") };
+            let seconds = self.report.timings.total_seconds;
+            say(&format!(
+                "{done} explained{failures} in {seconds:.1} s; {}",
+                self.args.out.join("report.json").display()
+            ));
+        }
+        Ok(ExitCode::from(u8::from(failed)))
+    }
+}

@@ -1,0 +1,45 @@
+//! Value-by-value work in blocks, on all cores where it pays.
+
+use rayon::prelude::*;
+
+/// Values of a block: a few of them fit into the first-level cache.
+pub(super) const BLOCK: usize = 512;
+
+/// Below this many values one thread is faster than waking others.
+const PARALLEL: usize = 32 * 1024;
+
+/// Calls `work(first index, block)` for consecutive blocks of at most [`BLOCK`] values.
+pub(super) fn for_blocks<T: Send>(values: &mut [T], work: impl Fn(usize, &mut [T]) + Sync) {
+    let large = values.len() >= PARALLEL;
+    for_rows(values, BLOCK, large, |block, values| work(block * BLOCK, values));
+}
+
+/// Calls `work(row, values)` for consecutive rows of `row` values, in parallel if the work is `large`.
+pub(super) fn for_rows<T: Send>(values: &mut [T], row: usize, large: bool, work: impl Fn(usize, &mut [T]) + Sync) {
+    if row == 0 {
+        return;
+    }
+    if large {
+        // Short rows are handed out several at a time.
+        let together = (BLOCK * 4 / row).max(1);
+        values.par_chunks_mut(row).with_min_len(together).enumerate().for_each(|(i, values)| work(i, values));
+    } else {
+        values.chunks_mut(row).enumerate().for_each(|(i, values)| work(i, values));
+    }
+}
+
+/// Whether a kernel that touches so many values should use all cores.
+pub(super) fn is_large(values: usize) -> bool {
+    values >= PARALLEL
+}
+
+/// Σ f(x) in double precision. Partial sums of fixed size are added in order: the result does not depend on the threads.
+pub(super) fn sum<T: Copy + Sync>(values: &[T], f: impl Fn(T) -> f64 + Sync) -> f64 {
+    const PARTIAL: usize = 16 * 1024;
+    let partial = |chunk: &[T]| chunk.iter().map(|x| f(*x)).sum::<f64>();
+    if values.len() < PARALLEL {
+        return values.chunks(PARTIAL).map(partial).sum();
+    }
+    let partials: Vec<f64> = values.par_chunks(PARTIAL).map(partial).collect();
+    partials.iter().sum()
+}

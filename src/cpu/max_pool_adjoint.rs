@@ -1,0 +1,25 @@
+//! `output[i] = Σ_{windows won by i} relevance[window]`.
+
+use rayon::prelude::*;
+
+use super::memory::Memory;
+use crate::plan::MaxPoolAdjoint;
+use crate::tensor::Real;
+
+/// Runs the step.
+pub(super) fn run<T: Real>(step: &MaxPoolAdjoint, memory: &Memory<T>, output: &mut [T]) {
+    let input: usize = step.windows.input.iter().product();
+    let windows: usize = step.windows.output.iter().product();
+    let planes = output.par_chunks_mut(input);
+    let planes = planes.zip(memory.real(step.relevance).par_chunks(windows));
+    let planes = planes.zip(memory.index(step.winners).par_chunks(windows));
+    planes.with_min_len((4096 / input).max(1)).for_each(|((output, relevance), winners)| {
+        output.fill(T::ZERO);
+        for (r, winner) in relevance.iter().zip(winners) {
+            // Winners lie in the plane unless the index buffer was never written.
+            if let Some(y) = output.get_mut(*winner as usize) {
+                *y += *r;
+            }
+        }
+    });
+}

@@ -1,0 +1,118 @@
+//! The slots of a plan as vectors, and scratch memory that kernels borrow.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Mutex;
+
+use crate::plan::{BufferId, Element, Plan};
+use crate::tensor::Real;
+
+/// The slots of a plan. A slot has values in one of the two lists and is empty in the other.
+#[derive(Debug)]
+pub(super) struct Memory<T> {
+    reals: Vec<Vec<T>>,
+    indices: Vec<Vec<u32>>,
+    /// Slot and length of each buffer.
+    places: Vec<(usize, usize)>,
+}
+
+impl<T: Real> Memory<T> {
+    /// Zeroed slots for a checked plan.
+    pub(super) fn new(plan: &Plan) -> Memory<T> {
+        let size = |element| plan.slots.iter().map(move |s| if s.element == element { s.len } else { 0 });
+        Memory {
+            reals: size(Element::Real).map(|n| vec![T::ZERO; n]).collect(),
+            indices: size(Element::Index).map(|n| vec![0; n]).collect(),
+            places: plan.buffers.iter().map(|b| (b.slot, b.len)).collect(),
+        }
+    }
+
+    /// The values of a buffer of floats.
+    pub(super) fn real(&self, buffer: BufferId) -> &[T] {
+        let (slot, len) = self.places[buffer.0];
+        &self.reals[slot][..len]
+    }
+
+    /// The values of an index buffer.
+    pub(super) fn index(&self, buffer: BufferId) -> &[u32] {
+        let (slot, len) = self.places[buffer.0];
+        &self.indices[slot][..len]
+    }
+
+    /// Writes a buffer of floats while the others can be read.
+    pub(super) fn write(&mut self, buffer: BufferId, kernel: impl FnOnce(&Memory<T>, &mut [T])) {
+        let (slot, len) = self.places[buffer.0];
+        let mut values = std::mem::take(&mut self.reals[slot]);
+        kernel(self, &mut values[..len]);
+        self.reals[slot] = values;
+    }
+
+    /// Writes a buffer of floats and one of indices while the others can be read.
+    pub(super) fn write_indexed(
+        &mut self,
+        buffer: BufferId,
+        winners: BufferId,
+        kernel: impl FnOnce(&Memory<T>, &mut [T], &mut [u32]),
+    ) {
+        let (slot, len) = self.places[winners.0];
+        let mut indices = std::mem::take(&mut self.indices[slot]);
+        self.write(buffer, |memory, values| kernel(memory, values, &mut indices[..len]));
+        self.indices[slot] = indices;
+    }
+}
+
+/// Scratch vectors that outlive a run, so that hot loops neither allocate nor touch fresh pages.
+#[derive(Debug, Default)]
+pub(super) struct Scratch<T>(Mutex<Vec<Vec<T>>>);
+
+/// A scratch vector on loan; its values are whatever its last user left.
+pub(super) struct Loan<'a, T> {
+    scratch: &'a Scratch<T>,
+    values: Vec<T>,
+    len: usize,
+}
+
+impl<T: Real> Scratch<T> {
+    /// No vectors yet.
+    pub(super) fn new() -> Scratch<T> {
+        Scratch(Mutex::new(Vec::new()))
+    }
+
+    /// Lends `len` values.
+    pub(super) fn lend(&self, len: usize) -> Loan<'_, T> {
+        let kept = self.0.lock().ok().and_then(|mut kept| kept.pop());
+        let mut values = kept.unwrap_or_default();
+        if values.len() < len {
+            values.resize(len, T::ZERO);
+        }
+        Loan { scratch: self, values, len }
+    }
+
+    /// Lends `len` zeros.
+    pub(super) fn lend_zeros(&self, len: usize) -> Loan<'_, T> {
+        let mut loan = self.lend(len);
+        loan.fill(T::ZERO);
+        loan
+    }
+}
+
+impl<T> Deref for Loan<'_, T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        &self.values[..self.len]
+    }
+}
+
+impl<T> DerefMut for Loan<'_, T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.values[..self.len]
+    }
+}
+
+impl<T> Drop for Loan<'_, T> {
+    fn drop(&mut self) {
+        // A poisoned lock means that another thread panicked: then the vector is merely freed.
+        if let Ok(mut kept) = self.scratch.0.lock() {
+            kept.push(std::mem::take(&mut self.values));
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! The stabilised division that ends every rule: `scale · R / st(z)`.
+
+use super::memory::Memory;
+use crate::plan::{BufferId, Epsilon, Share, Sign};
+use crate::tensor::Real;
+
+/// A [`Share`] with its buffers at hand.
+pub(super) struct Sharer<'a, T> {
+    relevance: &'a [T],
+    scale: T,
+    clip: bool,
+    epsilon: Stabiliser<'a, T>,
+    mask: Option<(&'a [T], Sign)>,
+}
+
+enum Stabiliser<'a, T> {
+    Constant(T),
+    PerSample { values: &'a [T], sample_len: usize, factor: T },
+}
+
+impl<'a, T: Real> Sharer<'a, T> {
+    pub(super) fn new(share: &Share, memory: &'a Memory<T>) -> Sharer<'a, T> {
+        let mask = |(buffer, sign): (BufferId, Sign)| (memory.real(buffer), sign);
+        Sharer {
+            relevance: memory.real(share.relevance),
+            scale: T::of(share.scale),
+            clip: share.clip,
+            epsilon: match share.epsilon {
+                Epsilon::Constant(epsilon) => Stabiliser::Constant(T::of(epsilon)),
+                Epsilon::PerSample { buffer, sample_len, factor } => {
+                    Stabiliser::PerSample { values: memory.real(buffer), sample_len, factor: T::of(factor) }
+                }
+            },
+            mask: share.mask.map(mask),
+        }
+    }
+
+    /// `output[j] = scale · R / st(z[j])` for the positions `start..`, 0 where the mask says so.
+    pub(super) fn apply(&self, start: usize, z: &[T], output: &mut [T]) {
+        match self.epsilon {
+            Stabiliser::Constant(epsilon) => self.divide(start, epsilon, z, output),
+            Stabiliser::PerSample { values, sample_len, factor } => {
+                let mut done = 0;
+                while done < z.len() {
+                    let sample = (start + done) / sample_len;
+                    let end = ((sample + 1) * sample_len - start).min(z.len());
+                    self.divide(start + done, factor * values[sample], &z[done..end], &mut output[done..end]);
+                    done = end;
+                }
+            }
+        }
+        if let Some((values, sign)) = self.mask {
+            for (y, m) in output.iter_mut().zip(&values[start..]) {
+                let keep = match sign {
+                    Sign::Positive => *m > T::ZERO,
+                    Sign::Negative => *m < T::ZERO,
+                };
+                if !keep {
+                    *y = T::ZERO;
+                }
+            }
+        }
+    }
+
+    fn divide(&self, start: usize, epsilon: T, z: &[T], output: &mut [T]) {
+        let relevance = &self.relevance[start..start + z.len()];
+        if self.clip {
+            for ((y, z), r) in output.iter_mut().zip(z).zip(relevance) {
+                *y = quotient(self.scale * *r, clipped(*z, epsilon));
+            }
+        } else {
+            for ((y, z), r) in output.iter_mut().zip(z).zip(relevance) {
+                *y = quotient(self.scale * *r, moved(*z, epsilon));
+            }
+        }
+    }
+}
+
+/// a / b, and 0 where b is 0.
+#[inline(always)]
+fn quotient<T: Real>(a: T, b: T) -> T {
+    if b == T::ZERO { T::ZERO } else { a / b }
+}
+
+/// z + ε·sign(z), sign(0) = +1.
+#[inline(always)]
+fn moved<T: Real>(z: T, epsilon: T) -> T {
+    if z < T::ZERO { z - epsilon } else { z + epsilon }
+}
+
+/// sign(z)·max(|z|, ε), sign(0) = +1.
+#[inline(always)]
+fn clipped<T: Real>(z: T, epsilon: T) -> T {
+    if z < T::ZERO {
+        if z > -epsilon { -epsilon } else { z }
+    } else if z < epsilon {
+        epsilon
+    } else {
+        z
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_zero_denominator_counts_as_positive() {
+        assert_eq!(moved(0.0, 0.5), 0.5);
+        assert_eq!(moved(-0.0, 0.5), 0.5);
+        assert_eq!(clipped(0.0, 0.5), 0.5);
+        assert_eq!(clipped(-0.0, 0.5), 0.5);
+    }
+
+    #[test]
+    fn clipping_leaves_large_denominators_alone() {
+        assert_eq!(clipped(-0.25, 0.5), -0.5);
+        assert_eq!(clipped(-0.75, 0.5), -0.75);
+        assert_eq!(clipped(0.25, 0.5), 0.5);
+        assert_eq!(clipped(0.75, 0.5), 0.75);
+    }
+}

@@ -1,0 +1,120 @@
+//! Choosing where to run.
+
+use std::fmt;
+
+use crate::cpu::CpuExecutor;
+use crate::error::{Error, Result};
+use crate::gpu::{Gpu, GpuExecutor};
+use crate::plan::{Executor, Plan};
+
+/// Where to run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Backend {
+    /// The GPU when there is a hardware adapter, else the CPU.
+    #[default]
+    Auto,
+    /// The GPU, a software one included.
+    Gpu,
+    /// The CPU.
+    Cpu,
+}
+
+/// The floats to compute in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// 64 bits; on the CPU only.
+    F64,
+}
+
+impl Precision {
+    /// Bytes of a float.
+    pub fn bytes(self) -> usize {
+        match self {
+            Precision::F32 => 4,
+            Precision::F64 => 8,
+        }
+    }
+}
+
+/// Where something runs, and why there.
+#[derive(Clone, Debug)]
+pub struct DeviceInfo {
+    /// [`Backend::Gpu`] or [`Backend::Cpu`].
+    pub backend: Backend,
+    /// The floats it computes in.
+    pub precision: Precision,
+    /// The adapter's name, or the CPU's number of threads.
+    pub adapter: String,
+    /// The driver's name and version; empty on the CPU.
+    pub driver: String,
+    /// Why this one.
+    pub reason: String,
+}
+
+impl fmt::Display for DeviceInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let backend = if self.backend == Backend::Gpu { "GPU" } else { "CPU" };
+        let bits = self.precision.bytes() * 8;
+        write!(f, "{backend} {} (float{bits}): {}", self.adapter, self.reason)
+    }
+}
+
+/// A device that executors are made for.
+pub(super) struct Device {
+    pub info: DeviceInfo,
+    gpu: Option<Gpu>,
+}
+
+impl Device {
+    pub fn open(backend: Backend, precision: Precision, adapter: Option<&str>) -> Result<Device> {
+        match (backend, precision) {
+            (Backend::Gpu, Precision::F64) => {
+                let what = "the GPU computes in float32 only; take --backend cpu for float64";
+                Err(Error::Device(what.to_string()))
+            }
+            (Backend::Gpu, Precision::F32) => Ok(Device::on_gpu(Gpu::open(adapter)?, "it was asked for")),
+            (Backend::Cpu, _) => Ok(Device::on_cpu(precision, "it was asked for")),
+            (Backend::Auto, Precision::F64) => Ok(Device::on_cpu(precision, "float64 was asked for")),
+            (Backend::Auto, Precision::F32) if adapter.is_some() => {
+                Ok(Device::on_gpu(Gpu::open(adapter)?, "its adapter was asked for"))
+            }
+            (Backend::Auto, Precision::F32) => Ok(Device::choose()),
+        }
+    }
+
+    /// The GPU when there is a hardware adapter, else the CPU.
+    fn choose() -> Device {
+        match Gpu::open(None) {
+            Ok(gpu) if !gpu.info().is_software => Device::on_gpu(gpu, "it is a hardware adapter"),
+            Ok(gpu) => {
+                let reason = format!("the only GPU adapter is software ({})", gpu.info().name);
+                Device::on_cpu(Precision::F32, &reason)
+            }
+            Err(error) => Device::on_cpu(Precision::F32, &format!("no GPU can be used: {error}")),
+        }
+    }
+
+    fn on_cpu(precision: Precision, reason: &str) -> Device {
+        let adapter = format!("{} threads", rayon::current_num_threads());
+        let (driver, reason) = (String::new(), reason.to_string());
+        Device { info: DeviceInfo { backend: Backend::Cpu, precision, adapter, driver, reason }, gpu: None }
+    }
+
+    fn on_gpu(gpu: Gpu, reason: &str) -> Device {
+        let (adapter, driver) = (gpu.info().name.clone(), gpu.info().driver.clone());
+        let (precision, reason) = (Precision::F32, reason.to_string());
+        let info = DeviceInfo { backend: Backend::Gpu, precision, adapter, driver, reason };
+        Device { info, gpu: Some(gpu) }
+    }
+
+    pub fn executor(&self, plan: Plan) -> Result<Box<dyn Executor>> {
+        match (&self.gpu, self.info.precision) {
+            (Some(gpu), _) => Ok(Box::new(GpuExecutor::new(plan, gpu)?)),
+            (None, Precision::F32) => Ok(Box::new(CpuExecutor::<f32>::new(plan)?)),
+            (None, Precision::F64) => Ok(Box::new(CpuExecutor::<f64>::new(plan)?)),
+        }
+    }
+}

@@ -1,0 +1,383 @@
+//! What users of the library call: an [`Explainer`] for a network and a composite, [`Target`]s, [`Explanation`]s.
+
+mod device;
+mod explanation;
+mod target;
+
+use std::time::{Duration, Instant};
+
+pub use device::{Backend, DeviceInfo, Precision};
+pub use explanation::{Explanation, LayerConservation, TargetExplanation, Timings};
+pub use target::Target;
+
+use crate::error::{Error, Result};
+use crate::network::{Network, ValueId};
+use crate::plan::{Executor, Plan, PlanOptions, Port, SeedAmount};
+use crate::rules::Composite;
+use crate::tensor::Tensor;
+use device::Device;
+
+/// Explains a network's decisions. Built once for a network, a composite, a backend and a batch size; runs many times.
+///
+/// ```
+/// use relprop::{Backend, Composite, Conv, Explainer, Network, Target, Tensor};
+///
+/// # fn main() -> relprop::Result<()> {
+/// let mut net = Network::builder("tiny");
+/// let x = net.input("x", &[1, 4, 4]);
+/// let w = Tensor::from_f32([2, 1, 3, 3], (0..18).map(|i| (i as f32).sin()).collect())?;
+/// let y = net.conv("conv", x, Conv::new(w, None).padding(1))?;
+/// let y = net.relu("relu", y)?;
+/// let y = net.global_average_pool("mean", y)?;
+/// let y = net.flatten("flat", y)?;
+/// net.output(y);
+/// let net = net.build()?;
+///
+/// let composite = Composite::parse("epsilon-plus")?;
+/// let mut explainer = Explainer::builder(&net, composite).backend(Backend::Cpu).build()?;
+/// let x = Tensor::from_f32([1, 1, 4, 4], (0..16).map(|i| i as f32 / 16.0).collect())?;
+/// let explanation = explainer.explain(&[x], &[Target::Best])?;
+/// let heatmap = &explanation.targets[0].relevance[0];
+/// assert_eq!(heatmap.shape(), [1, 1, 4, 4]);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Explainer {
+    network: Network,
+    composite: Composite,
+    options: PlanOptions,
+    seed: SeedAmount,
+    device: Device,
+    built: Built,
+}
+
+/// Options of an [`Explainer`].
+pub struct ExplainerBuilder<'a> {
+    network: &'a Network,
+    composite: Composite,
+    backend: Backend,
+    precision: Precision,
+    adapter: Option<String>,
+    batch: usize,
+    output: Option<ValueId>,
+    layers: Vec<ValueId>,
+    seed: SeedAmount,
+    conservation: bool,
+    several_targets: bool,
+}
+
+/// Bytes that a plan takes on its device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Weights, in every form that the rules need.
+    pub weights: u64,
+    /// Activations, relevance and constants.
+    pub buffers: u64,
+}
+
+/// A plan with its executor.
+struct Built {
+    plan: Plan,
+    executor: Box<dyn Executor>,
+    took: Duration,
+}
+
+impl Explainer {
+    /// Starts an explainer: backend chosen automatically, float32, batch size 1, the network's first output.
+    pub fn builder(network: &Network, composite: Composite) -> ExplainerBuilder<'_> {
+        ExplainerBuilder {
+            network,
+            composite,
+            backend: Backend::Auto,
+            precision: Precision::F32,
+            adapter: None,
+            batch: 1,
+            output: None,
+            layers: Vec::new(),
+            seed: SeedAmount::Logit,
+            conservation: true,
+            several_targets: false,
+        }
+    }
+
+    /// Where it runs, and why there.
+    pub fn device(&self) -> &DeviceInfo {
+        &self.device.info
+    }
+
+    /// The batch size it runs at: what was asked for, or less where the device could not hold it.
+    pub fn batch(&self) -> usize {
+        self.built.plan.batch
+    }
+
+    /// Bytes it takes on the device.
+    pub fn memory(&self) -> Memory {
+        memory(&self.built.plan, self.device.info.precision)
+    }
+
+    /// Explains samples.
+    ///
+    /// `inputs` are the network's inputs in order, each with any number of samples along its batch axis; they run in
+    /// batches. Each of `targets` gets relevance maps of its own; they share the forward pass.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when inputs do not fit or hold NaN or infinity, [`Error::Target`] for a target that the output does
+    /// not have, [`Error::Device`] when the device fails.
+    pub fn explain(&mut self, inputs: &[Tensor], targets: &[Target]) -> Result<Explanation> {
+        if targets.is_empty() {
+            return Err(Error::Target("no target to explain".to_string()));
+        }
+        if targets.len() > 1 && !self.options.several_targets {
+            self.options.several_targets = true;
+            self.options.batch = self.built.plan.batch;
+            self.built = build(&self.device, &mut self.options, |options| {
+                Plan::explain(&self.network, &self.composite, options)
+            })?;
+        }
+        let start = Instant::now();
+        let plan = &self.built.plan;
+        let port = &plan.outputs[0];
+        let values = port.shape.iter().product::<usize>() / plan.batch;
+        let batches = batches(&plan.inputs, inputs, plan.batch, self.network.name())?;
+        let samples = batches.iter().map(|b| b.samples).sum();
+        for target in targets {
+            target.check(values, samples, &port.name)?;
+        }
+        let mut parts = Vec::new();
+        for (i, batch) in batches.iter().enumerate() {
+            let first = i * plan.batch;
+            // The samples that fill up the last batch get the target of the last one.
+            let sample = |k: usize| first + k.min(batch.samples - 1);
+            let requests: Vec<Vec<_>> =
+                targets.iter().map(|t| (0..plan.batch).map(|k| t.request(self.seed, sample(k))).collect()).collect();
+            let run = self.built.executor.run(&batch.inputs, &requests)?;
+            parts.push(explanation::from_run(plan, &run, targets, self.seed, first..first + batch.samples)?);
+        }
+        let timings = Timings { build: self.built.took, run: start.elapsed() };
+        explanation::join(parts, timings)
+    }
+}
+
+impl<'a> ExplainerBuilder<'a> {
+    /// Where to run.
+    pub fn backend(mut self, backend: Backend) -> Self {
+        self.backend = backend;
+        self
+    }
+
+    /// Float32, or float64 on the CPU.
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        self
+    }
+
+    /// The GPU adapter whose name contains this.
+    pub fn adapter(mut self, name: impl Into<String>) -> Self {
+        self.adapter = Some(name.into());
+        self
+    }
+
+    /// Samples in a run. More samples run in several batches; a batch that the device cannot hold is halved.
+    pub fn batch(mut self, batch: usize) -> Self {
+        self.batch = batch;
+        self
+    }
+
+    /// The output to explain, when the network has several.
+    pub fn output(mut self, output: ValueId) -> Self {
+        self.output = Some(output);
+        self
+    }
+
+    /// Tensors inside the network whose relevance is wanted too ([`Network::find`] gives their ids).
+    pub fn layers(mut self, layers: Vec<ValueId>) -> Self {
+        self.layers = layers;
+        self
+    }
+
+    /// How much relevance a target starts with: its own value (the default), or 1.
+    pub fn seed(mut self, seed: SeedAmount) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Whether sums of relevance are taken at every layer (the default).
+    pub fn conservation(mut self, conservation: bool) -> Self {
+        self.conservation = conservation;
+        self
+    }
+
+    /// Prepares for several targets at once. Without it the first run with several prepares anew.
+    pub fn several_targets(mut self, several: bool) -> Self {
+        self.several_targets = several;
+        self
+    }
+
+    /// Plans, opens the device, prepares weights, compiles.
+    ///
+    /// # Errors
+    /// As [`Plan::explain`]; [`Error::Device`] when there is no such device; [`Error::Memory`] when even one sample does
+    /// not fit.
+    pub fn build(self) -> Result<Explainer> {
+        let output = self.output.or_else(|| self.network.outputs().first().copied());
+        let output = output.ok_or_else(|| Error::Input(format!("{} has no output", self.network.name())))?;
+        let mut options = PlanOptions {
+            batch: self.batch,
+            output,
+            layers: self.layers,
+            conservation: self.conservation,
+            several_targets: self.several_targets,
+        };
+        let device = Device::open(self.backend, self.precision, self.adapter.as_deref())?;
+        let built = build(&device, &mut options, |options| Plan::explain(self.network, &self.composite, options))?;
+        let (network, composite) = (self.network.clone(), self.composite);
+        Ok(Explainer { network, composite, options, seed: self.seed, device, built })
+    }
+}
+
+/// The forward pass alone.
+pub struct Predictor {
+    name: String,
+    device: Device,
+    built: Built,
+}
+
+impl Predictor {
+    /// Prepares the forward pass of a network.
+    ///
+    /// # Errors
+    /// As [`ExplainerBuilder::build`].
+    pub fn new(
+        network: &Network,
+        batch: usize,
+        backend: Backend,
+        precision: Precision,
+        adapter: Option<&str>,
+    ) -> Result<Predictor> {
+        let device = Device::open(backend, precision, adapter)?;
+        // A forward plan needs the batch alone.
+        let output =
+            *network.outputs().first().ok_or_else(|| Error::Input(format!("{} has no output", network.name())))?;
+        let mut options =
+            PlanOptions { batch, output, layers: Vec::new(), conservation: false, several_targets: false };
+        let built = build(&device, &mut options, |options| Plan::forward(network, options.batch))?;
+        Ok(Predictor { name: network.name().to_string(), device, built })
+    }
+
+    /// Where it runs, and why there.
+    pub fn device(&self) -> &DeviceInfo {
+        &self.device.info
+    }
+
+    /// Runs samples; gives each of the network's outputs with its name.
+    ///
+    /// # Errors
+    /// As [`Explainer::explain`].
+    pub fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<(String, Tensor)>> {
+        let plan = &self.built.plan;
+        let batches = batches(&plan.inputs, inputs, plan.batch, &self.name)?;
+        let mut outputs: Vec<Vec<Tensor>> = vec![Vec::new(); plan.outputs.len()];
+        for batch in &batches {
+            let run = self.built.executor.run(&batch.inputs, &[])?;
+            for ((all, tensor), port) in outputs.iter_mut().zip(run.outputs).zip(&plan.outputs) {
+                all.push(explanation::samples(tensor, port, plan.batch, batch.samples)?);
+            }
+        }
+        let named = plan.outputs.iter().zip(outputs);
+        named.map(|(port, parts)| Ok((port.name.clone(), Tensor::stack_rows(&parts)?))).collect()
+    }
+}
+
+/// Bytes that explaining a network takes at a batch size, without building anything.
+///
+/// # Errors
+/// As [`Plan::explain`].
+pub fn estimate_memory(network: &Network, composite: &Composite, batch: usize, precision: Precision) -> Result<Memory> {
+    let output = *network.outputs().first().ok_or_else(|| Error::Input(format!("{} has no output", network.name())))?;
+    let options = PlanOptions { batch, output, layers: Vec::new(), conservation: true, several_targets: false };
+    Ok(memory(&Plan::explain(network, composite, &options)?, precision))
+}
+
+fn memory(plan: &Plan, precision: Precision) -> Memory {
+    let (weights, buffers) = plan.memory(precision.bytes());
+    Memory { weights, buffers }
+}
+
+/// Plans and prepares, with the batch halved as long as it does not fit.
+fn build(device: &Device, options: &mut PlanOptions, make: impl Fn(&PlanOptions) -> Result<Plan>) -> Result<Built> {
+    let start = Instant::now();
+    loop {
+        let plan = make(options)?;
+        let fitting = plan.batch;
+        match device.executor(plan.clone()) {
+            Ok(executor) => return Ok(Built { plan, executor, took: start.elapsed() }),
+            Err(Error::Memory { .. }) if fitting > 1 && options.batch > 1 => options.batch = options.batch.div_ceil(2),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Inputs of one run.
+struct Batch {
+    inputs: Vec<Tensor>,
+    /// How many of the samples are real; the rest repeats the last.
+    samples: usize,
+}
+
+/// Splits inputs into runs of the plan's batch size.
+fn batches(ports: &[Port], inputs: &[Tensor], batch: usize, network: &str) -> Result<Vec<Batch>> {
+    let fail = |what: String| Err(Error::Input(format!("{network}: {what}")));
+    if inputs.len() != ports.len() {
+        let names: Vec<&str> = ports.iter().map(|p| p.name.as_str()).collect();
+        return fail(format!("takes {} inputs ({}), not {}", ports.len(), names.join(", "), inputs.len()));
+    }
+    let mut samples = None;
+    for (port, input) in ports.iter().zip(inputs) {
+        let wanted = || {
+            let axes: Vec<String> = port.shape.iter().skip(1).map(usize::to_string).collect();
+            let rows = port.shape.first().map_or(0, |n| n / batch.max(1));
+            let first = if rows == 1 { "N".to_string() } else { format!("{rows}N") };
+            std::iter::once(first).chain(axes).collect::<Vec<_>>().join("×")
+        };
+        let rows = port.shape.first().copied().unwrap_or(1) / batch;
+        let given = input.shape().first().copied().unwrap_or(0);
+        let fits = input.shape().len() == port.shape.len()
+            && input.shape().get(1..) == port.shape.get(1..)
+            && rows > 0
+            && given > 0
+            && given % rows == 0;
+        if !fits {
+            return fail(format!("input \"{}\" has shape {:?}; it must be {}", port.name, input.shape(), wanted()));
+        }
+        if let Some(at) = input.first_non_finite() {
+            let per_sample = input.len() / (given / rows);
+            return fail(format!(
+                "input \"{}\" holds NaN or infinity: sample {}, value {}",
+                port.name,
+                at / per_sample,
+                at % per_sample
+            ));
+        }
+        match samples {
+            None => samples = Some(given / rows),
+            Some(n) if n == given / rows => {}
+            Some(n) => return fail(format!("input \"{}\" has {} samples, others have {n}", port.name, given / rows)),
+        }
+    }
+    let samples = samples.unwrap_or(0);
+    (0..samples)
+        .step_by(batch)
+        .map(|start| {
+            let end = (start + batch).min(samples);
+            let part = |(port, input): (&Port, &Tensor)| -> Result<Tensor> {
+                let rows = port.shape[0] / batch;
+                let mut parts = vec![input.rows(start * rows, end * rows)?];
+                let last = input.rows((end - 1) * rows, end * rows)?;
+                parts.extend(std::iter::repeat_n(last, batch - (end - start)));
+                if parts.len() == 1 { Ok(parts.swap_remove(0)) } else { Tensor::stack_rows(&parts) }
+            };
+            let inputs = ports.iter().zip(inputs).map(part).collect::<Result<Vec<_>>>()?;
+            Ok(Batch { inputs, samples: end - start })
+        })
+        .collect()
+}

@@ -1,0 +1,119 @@
+//! What of an output is explained.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::plan::{SeedAmount, SeedRequest};
+
+/// What of each sample's output is explained. Indices are flat: for an output of shape N×…, the position in row-major order
+/// within one sample.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Target {
+    /// The largest value.
+    Best,
+    /// The value with this many larger ones: `Top(0)` is [`Target::Best`].
+    Top(usize),
+    /// The value at an index.
+    Index(usize),
+    /// For each sample, the value at an index of its own.
+    Each(Vec<usize>),
+    /// The value at one index minus that at another: why the first rather than the second?
+    Difference(usize, usize),
+    /// Any starting relevance, as many values as a sample's output has.
+    Vector(Vec<f64>),
+}
+
+impl Target {
+    /// Checks the target against an output of `values` values for each of `samples` samples.
+    pub(super) fn check(&self, values: usize, samples: usize, output: &str) -> Result<()> {
+        let inside = |index: usize| {
+            if index < values {
+                return Ok(());
+            }
+            let what =
+                format!("there is no target {index}: the output \"{output}\" has {values} values, 0 to {}", values - 1);
+            Err(Error::Target(what))
+        };
+        match self {
+            Target::Best => inside(0),
+            Target::Top(index) | Target::Index(index) => inside(*index),
+            Target::Each(indices) if indices.len() != samples => {
+                Err(Error::Target(format!("{} targets for {samples} samples", indices.len())))
+            }
+            Target::Each(indices) => indices.iter().try_for_each(|i| inside(*i)),
+            Target::Difference(a, b) => inside(*a).and_then(|()| inside(*b)),
+            Target::Vector(vector) if vector.len() != values => {
+                let what = format!("a target of {} values for the output \"{output}\" of {values}", vector.len());
+                Err(Error::Target(what))
+            }
+            Target::Vector(vector) if vector.iter().any(|v| !v.is_finite()) => {
+                Err(Error::Target("a target holds NaN or infinity".to_string()))
+            }
+            Target::Vector(_) => Ok(()),
+        }
+    }
+
+    /// What the executor has to do for a sample.
+    pub(super) fn request(&self, amount: SeedAmount, sample: usize) -> SeedRequest {
+        match self {
+            Target::Best => SeedRequest::Rank { rank: 0, amount },
+            Target::Top(rank) => SeedRequest::Rank { rank: *rank, amount },
+            Target::Index(index) => SeedRequest::Index { index: *index, amount },
+            Target::Each(indices) => SeedRequest::Index { index: indices[sample], amount },
+            Target::Difference(toward, against) => SeedRequest::Contrast { toward: *toward, against: *against, amount },
+            Target::Vector(values) => SeedRequest::Vector(Arc::from(values.as_slice())),
+        }
+    }
+
+    /// The index that is explained (the first of a difference, the largest of a vector) and the relevance that starts.
+    pub(super) fn chosen(&self, output: &[f64], amount: SeedAmount, sample: usize) -> (usize, f64) {
+        let value = |index: usize| match amount {
+            SeedAmount::Logit => output[index],
+            SeedAmount::One => 1.0,
+        };
+        match self {
+            Target::Best => (ranked(output, 0), value(ranked(output, 0))),
+            Target::Top(rank) => (ranked(output, *rank), value(ranked(output, *rank))),
+            Target::Index(index) => (*index, value(*index)),
+            Target::Each(indices) => (indices[sample], value(indices[sample])),
+            Target::Difference(a, b) => (*a, value(*a) - value(*b)),
+            Target::Vector(values) => (ranked(values, 0), values.iter().sum()),
+        }
+    }
+}
+
+/// The index of the value with `rank` values before it, sorted by falling value, then by rising index.
+fn ranked(values: &[f64], rank: usize) -> usize {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    let falling = |a: &usize, b: &usize| values[*b].partial_cmp(&values[*a]).unwrap_or(Ordering::Equal).then(a.cmp(b));
+    let (_, index, _) = order.select_nth_unstable_by(rank, falling);
+    *index
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_fall_by_value_and_rise_by_index() {
+        let values = [1.0, 3.0, 3.0, -2.0, 5.0];
+        let order: Vec<usize> = (0..5).map(|rank| ranked(&values, rank)).collect();
+        assert_eq!(order, [4, 1, 2, 0, 3]);
+    }
+
+    #[test]
+    fn targets_outside_the_output_are_errors() {
+        assert!(Target::Index(3).check(3, 1, "y").unwrap_err().to_string().contains("0 to 2"));
+        assert!(Target::Each(vec![0, 0]).check(3, 1, "y").unwrap_err().to_string().contains("2 targets for 1"));
+        assert!(Target::Vector(vec![1.0]).check(3, 1, "y").is_err());
+        assert!(Target::Vector(vec![f64::NAN; 3]).check(3, 1, "y").is_err());
+        assert!(Target::Difference(0, 3).check(3, 1, "y").is_err());
+    }
+
+    #[test]
+    fn a_difference_starts_with_the_difference() {
+        assert_eq!(Target::Difference(1, 0).chosen(&[1.0, 3.0], SeedAmount::Logit, 0), (1, 2.0));
+        assert_eq!(Target::Difference(1, 0).chosen(&[1.0, 3.0], SeedAmount::One, 0), (1, 0.0));
+    }
+}

@@ -1,0 +1,22 @@
+//! Runs a plan on a GPU through wgpu: each step is a compute shader of the same name under `shaders/`.
+//!
+//! [`Gpu`] is an opened device with its compiled kernels and may be shared; [`GpuExecutor`] holds everything a plan
+//! needs on it. What is built once (buffers, weights, parameters, bindings, pipelines) is not touched by a run, which
+//! uploads its inputs, submits one command buffer and reads back what was asked for.
+
+mod device;
+mod executor;
+mod kernels;
+mod launch;
+mod linear;
+mod params;
+mod seeds;
+mod shader;
+mod staging;
+#[cfg(test)]
+mod tests;
+mod weights;
+
+pub use device::{AdapterInfo, AdapterKind, Gpu};
+pub use executor::{GpuExecutor, GpuOptions};
+pub use linear::LinearBody;

@@ -1,0 +1,121 @@
+//! Parameter blocks of the kernels, field by field as in the shaders' `struct Params`.
+
+/// Declares a parameter block whose fields are all `u32` or `f32`, so that Rust and WGSL lay it out alike.
+macro_rules! params {
+    ($(#[$doc:meta])* $name:ident { $($field:ident: $kind:ident),* $(,)? }) => {
+        $(#[$doc])*
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
+        pub(super) struct $name {
+            $(pub $field: $kind,)*
+        }
+
+        #[cfg(test)]
+        impl $name {
+            /// Name, offset and type of each field.
+            pub const FIELDS: &'static [(&'static str, usize, &'static str)] =
+                &[$((stringify!($field), std::mem::offset_of!($name, $field), stringify!($kind)),)*];
+        }
+    };
+}
+
+params! {
+    /// `linear_forward`, `linear_adjoint`.
+    LinearParams {
+        grid_width: u32, work: u32, row_tiles: u32, column_tiles: u32,
+        rows: u32, columns: u32, depth: u32, rows_fastest: u32,
+        groups: u32, group_first: u32, m_first: u32, m_len: u32, pitch: u32,
+        c_per_group: u32, m_per_group: u32, c_total: u32, m_total: u32, taps: u32,
+        input_plane: u32, output_plane: u32,
+        input_z: u32, input_y: u32, input_x: u32,
+        output_z: u32, output_y: u32, output_x: u32,
+        kernel_y: u32, kernel_x: u32,
+        stride_z: u32, stride_y: u32, stride_x: u32,
+        dilation_z: u32, dilation_y: u32, dilation_x: u32,
+        pad_z: u32, pad_y: u32, pad_x: u32,
+        part_0: u32, part_1: u32, accumulate: u32,
+        factor_inner: u32, factor_count: u32, factor_part: u32,
+        share_flags: u32, scale: f32, epsilon: f32,
+    }
+}
+
+params! {
+    /// `quotient`.
+    QuotientParams {
+        grid_width: u32, len: u32,
+        inner_0: u32, count_0: u32, inner_1: u32, count_1: u32,
+        sample_len: u32, flags: u32, scale: f32, epsilon: f32,
+    }
+}
+
+params! {
+    /// `resample`.
+    ResampleParams {
+        grid_width: u32, len: u32, rows: u32, inputs: u32, inner: u32, output_axis: u32, offset: u32,
+    }
+}
+
+params! {
+    /// `transpose`.
+    TransposeParams {
+        grid_width: u32, len: u32,
+        dim_0: u32, dim_1: u32, dim_2: u32, dim_3: u32, dim_4: u32, dim_5: u32,
+        stride_0: u32, stride_1: u32, stride_2: u32, stride_3: u32, stride_4: u32, stride_5: u32,
+    }
+}
+
+params! {
+    /// `max_pool`, `max_pool_adjoint`.
+    WindowsParams {
+        grid_width: u32, len: u32,
+        input_z: u32, input_y: u32, input_x: u32,
+        output_z: u32, output_y: u32, output_x: u32,
+        kernel_z: u32, kernel_y: u32, kernel_x: u32,
+        stride_z: u32, stride_y: u32, stride_x: u32,
+        dilation_z: u32, dilation_y: u32, dilation_x: u32,
+        pad_z: u32, pad_y: u32, pad_x: u32,
+    }
+}
+
+params! {
+    /// `activation`, `activation_adjoint`.
+    ActivationParams {
+        grid_width: u32, len: u32, slope_inner: u32, slope_count: u32, a: f32, b: f32,
+    }
+}
+
+params! {
+    /// `binary`.
+    BinaryParams {
+        grid_width: u32, len: u32, a_inner: u32, a_count: u32, b_inner: u32, b_count: u32,
+    }
+}
+
+params! {
+    /// `softmax`.
+    SoftmaxParams {
+        grid_width: u32, lines: u32, size: u32, inner: u32,
+    }
+}
+
+params! {
+    /// `lrn`, `lrn_adjoint`.
+    LrnParams {
+        grid_width: u32, len: u32, channels: u32, inner: u32, before: u32, after: u32,
+        alpha_over_size: f32, beta: f32, bias: f32,
+    }
+}
+
+params! {
+    /// `sample_rms`, `sample_sum`.
+    SampleParams {
+        grid_width: u32, samples: u32, sample_len: u32, first: u32,
+    }
+}
+
+params! {
+    /// `seed`.
+    SeedParams {
+        grid_width: u32, samples: u32, sample_len: u32,
+    }
+}

@@ -1,0 +1,148 @@
+//! Weights as the linear kernels read them, and their split into chunks that a binding can hold.
+
+use crate::error::{Error, Result};
+use crate::plan::{Geometry, Weight};
+
+/// A part of a weight that one dispatch uses: some groups whole, or some outputs of one group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Chunk {
+    /// First group.
+    pub group_first: usize,
+    /// Number of groups.
+    pub groups: usize,
+    /// First output of each group.
+    pub m_first: usize,
+    /// Number of outputs of each group.
+    pub m_len: usize,
+}
+
+impl Chunk {
+    /// Outputs of a group, padded to whole vectors of four: that many vectors.
+    pub fn pitch(&self) -> usize {
+        self.m_len.div_ceil(4)
+    }
+}
+
+/// Splits the weights of a layer into chunks of at most `max_bytes`.
+///
+/// # Errors
+/// [`Error::Memory`] when four outputs alone are larger.
+pub(super) fn chunks(geometry: &Geometry, max_bytes: u64) -> Result<Vec<Chunk>> {
+    let m_per_group = geometry.out_channels / geometry.groups;
+    let pitch = m_per_group.div_ceil(4);
+    // Bytes of one vector of four outputs over all inputs and taps.
+    let vector = (geometry.taps() * (geometry.in_channels / geometry.groups) * 16) as u64;
+    let fitting = (max_bytes / vector.max(1)) as usize;
+    if fitting == 0 {
+        return Err(Error::Memory {
+            what: "a slice of four outputs of a layer's weights".to_string(),
+            need: vector,
+            place: "the device's largest binding".to_string(),
+            have: max_bytes,
+            help: "use another adapter or --backend cpu".to_string(),
+        });
+    }
+    if fitting >= pitch {
+        let groups = (fitting / pitch).min(geometry.groups);
+        let parts = (0..geometry.groups).step_by(groups).map(|group_first| Chunk {
+            group_first,
+            groups: groups.min(geometry.groups - group_first),
+            m_first: 0,
+            m_len: m_per_group,
+        });
+        return Ok(parts.collect());
+    }
+    // As even as whole vectors allow.
+    let step = pitch.div_ceil(pitch.div_ceil(fitting)) * 4;
+    let parts = (0..geometry.groups).flat_map(|group_first| {
+        (0..m_per_group).step_by(step).map(move |m_first| Chunk {
+            group_first,
+            groups: 1,
+            m_first,
+            m_len: step.min(m_per_group - m_first),
+        })
+    });
+    Ok(parts.collect())
+}
+
+/// A chunk's values in the order `[group][tap][c][m]`, m padded with zeros to whole vectors of four.
+pub(super) fn pack(weight: &Weight, geometry: &Geometry, chunk: &Chunk) -> Result<Vec<f32>> {
+    let (taps, c_len) = (geometry.taps(), geometry.in_channels / geometry.groups);
+    let m_per_group = geometry.out_channels / geometry.groups;
+    if weight.tensor.len() != geometry.out_channels * c_len * taps {
+        let what = format!("shape {:?} does not fit the layer {geometry:?}", weight.tensor.shape());
+        return Err(Error::shape("weight", what));
+    }
+    let row_pitch = chunk.pitch() * 4;
+    let mut packed = vec![0.0; chunk.groups * taps * c_len * row_pitch];
+    for group in 0..chunk.groups {
+        for m in 0..chunk.m_len {
+            let out = (chunk.group_first + group) * m_per_group + chunk.m_first + m;
+            for c in 0..c_len {
+                for tap in 0..taps {
+                    // In range: the length was checked above.
+                    let w = weight.tensor.get((out * c_len + c) * taps + tap).unwrap_or(0.0);
+                    packed[((group * taps + tap) * c_len + c) * row_pitch + m] = weight.form.of(w) as f32;
+                }
+            }
+        }
+    }
+    Ok(packed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::rules::WeightForm;
+    use crate::tensor::Tensor;
+
+    fn geometry(groups: usize, in_channels: usize, out_channels: usize, kernel: usize) -> Geometry {
+        Geometry {
+            batch: 1,
+            groups,
+            in_channels,
+            out_channels,
+            input: [1, 1, 8],
+            output: [1, 1, 9 - kernel],
+            kernel: [1, 1, kernel],
+            stride: [1; 3],
+            dilation: [1; 3],
+            pad: [0; 3],
+        }
+    }
+
+    #[test]
+    fn every_output_is_in_exactly_one_chunk_that_fits() {
+        for (groups, c, m, k) in [(1, 3, 10, 2), (4, 8, 12, 3), (6, 6, 6, 3), (2, 4, 30, 1)] {
+            let geometry = geometry(groups, c, m, k);
+            let vector = (c / groups * k * 16) as u64;
+            for limit in [vector, 2 * vector, 3 * vector + 5, 1 << 20] {
+                let mut seen = vec![0; m];
+                for chunk in chunks(&geometry, limit).unwrap() {
+                    assert!((chunk.groups * chunk.pitch()) as u64 * vector <= limit);
+                    assert_eq!(chunk.m_first % 4, 0);
+                    for group in chunk.group_first..chunk.group_first + chunk.groups {
+                        for m_local in chunk.m_first..chunk.m_first + chunk.m_len {
+                            seen[group * (m / groups) + m_local] += 1;
+                        }
+                    }
+                }
+                assert!(seen.iter().all(|n| *n == 1), "{groups} groups, limit {limit}: {seen:?}");
+            }
+            assert!(matches!(chunks(&geometry, vector - 1), Err(Error::Memory { .. })));
+        }
+    }
+
+    #[test]
+    fn packing_applies_the_form_and_pads_with_zeros() {
+        let values = vec![1.0, -2.0, 3.0, -4.0, 5.0, -6.0];
+        let tensor = Arc::new(Tensor::from_f64([3, 1, 2], values).unwrap());
+        let weight = Weight { tensor, form: WeightForm::GammaPositive(1.0) };
+        let chunk = Chunk { group_first: 0, groups: 1, m_first: 0, m_len: 3 };
+        let packed = pack(&weight, &geometry(1, 1, 3, 2), &chunk).unwrap();
+        assert_eq!(packed, [2.0, 6.0, 10.0, 0.0, -2.0, -4.0, -6.0, 0.0]);
+        assert!(pack(&weight, &geometry(1, 1, 4, 2), &chunk).is_err());
+    }
+}

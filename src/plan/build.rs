@@ -1,0 +1,284 @@
+//! Making a [`Plan`].
+
+use std::collections::HashMap;
+
+use super::facts::Facts;
+use super::lifetime;
+use super::planner::Planner;
+use super::*;
+use crate::error::{Error, Result};
+use crate::network::{Dim, Network, Op, ValueId};
+use crate::rules::{Composite, LayerRule};
+
+/// What an explanation's plan is made for.
+#[derive(Clone, Debug)]
+pub struct PlanOptions {
+    /// Number of samples in a run; at least 1. A network without an open batch axis has its own.
+    pub batch: usize,
+    /// The output to explain; a softmax behind it is left out.
+    pub output: ValueId,
+    /// Tensors inside the network whose relevance is wanted too.
+    pub layers: Vec<ValueId>,
+    /// Whether sums of relevance are taken at every layer.
+    pub conservation: bool,
+    /// Whether runs will have several targets: denominators are then computed once for all, and kept.
+    pub several_targets: bool,
+}
+
+impl Plan {
+    /// The plan of an explanation.
+    ///
+    /// # Errors
+    /// [`Error::Composite`] when the composite does not fit the network, [`Error::Unsupported`] when relevance would have to
+    /// go through something that has no rule, [`Error::Input`] for a layer the explained output does not depend on.
+    pub fn explain(network: &Network, composite: &Composite, options: &PlanOptions) -> Result<Plan> {
+        let rules = composite.assign(network)?;
+        let explained = before_softmax(network, options.output);
+        let live = live(network, &[explained]);
+        let facts = Facts::of(network, &rules, explained, &live);
+        check_rms(network, composite, &rules)?;
+        let batch = batch_size(network, explained, options.batch)?;
+        let mut planner = Planner::new(network, facts, batch);
+        planner.stabiliser = composite.stabiliser;
+        planner.share_denominators = options.several_targets;
+        let inputs = planner.add_inputs()?;
+        for (node, live) in network.nodes().iter().zip(&live) {
+            if *live {
+                planner.add_forward(node)?;
+            }
+        }
+        let output = planner.port(explained, planner.value(explained)?);
+        planner.keep(output.buffer);
+
+        let logits = output.buffer;
+        let len = planner.len(explained);
+        let seed = planner.buffer(len, "seed");
+        planner.backward.push(Step::Seed(Seed { logits, output: seed, samples: batch, sample_len: len / batch }));
+        planner.relevance[explained.0] = Some(seed);
+        let mut sums = Sums::new(options.conservation, &mut planner);
+        for (i, node) in network.nodes().iter().enumerate().rev() {
+            let Some(relevance) = planner.relevance[node.output.0].filter(|_| live[i]) else { continue };
+            let pieces = planner.add_relevance(node, &rules[i], relevance)?;
+            if pieces != [relevance] {
+                sums.add(&mut planner, node, &rules[i], relevance, &pieces);
+            }
+        }
+        let mut relevances = Vec::new();
+        for value in network.inputs().iter().chain(&options.layers) {
+            let depends = network.nodes().iter().zip(&live).any(|(n, live)| *live && (n.output == *value));
+            if !depends && !network.inputs().contains(value) {
+                let (name, output) = (&network.value(*value).name, &network.value(explained).name);
+                let what = format!("{}: the output \"{output}\" does not depend on layer \"{name}\"", network.name());
+                return Err(Error::Input(what));
+            }
+            let buffer = match planner.relevance[value.0] {
+                Some(buffer) => buffer,
+                // No relevance comes here: it is 0 everywhere.
+                None => planner.constant(vec![0.0; planner.len(*value)], "no relevance"),
+            };
+            planner.keep(buffer);
+            relevances.push(planner.port(*value, buffer));
+        }
+        Ok(planner.finish(inputs, vec![output], relevances, sums, options.several_targets))
+    }
+
+    /// The plan of a forward pass alone, which reads back every output of the network.
+    ///
+    /// # Errors
+    /// As [`Plan::explain`].
+    pub fn forward(network: &Network, batch: usize) -> Result<Plan> {
+        let live = live(network, network.outputs());
+        let batch = match network.outputs().first() {
+            Some(output) => batch_size(network, *output, batch)?,
+            None => batch,
+        };
+        let rules = vec![LayerRule::Route; network.nodes().len()];
+        let facts = Facts::of(network, &rules, network.outputs()[0], &vec![false; live.len()]);
+        let mut planner = Planner::new(network, facts, batch);
+        let inputs = planner.add_inputs()?;
+        for (node, live) in network.nodes().iter().zip(&live) {
+            if *live {
+                planner.add_forward(node)?;
+            }
+        }
+        let mut outputs = Vec::new();
+        for output in network.outputs() {
+            let port = planner.port(*output, planner.value(*output)?);
+            planner.keep(port.buffer);
+            outputs.push(port);
+        }
+        let sums = Sums::new(false, &mut planner);
+        Ok(planner.finish(inputs, outputs, Vec::new(), sums, false))
+    }
+}
+
+/// A root mean square is taken of each sample's values, which must lie together: the batch is the first axis.
+fn check_rms(network: &Network, composite: &Composite, rules: &[LayerRule]) -> Result<()> {
+    use crate::rules::StabiliserKind::Rms;
+    for (node, rule) in network.nodes().iter().zip(rules) {
+        let rms = match rule {
+            LayerRule::Linear(rule) => rule.stabiliser.kind == Rms,
+            LayerRule::Pooling(_) | LayerRule::Residual(_) | LayerRule::Normalisation(_) => {
+                composite.stabiliser.kind == Rms
+            }
+            _ => false,
+        };
+        let axes = &network.value(node.output).shape;
+        if rms && axes.iter().skip(1).any(|d| matches!(d, Dim::Batch(_))) {
+            let what = format!("layer \"{}\": an rms stabiliser needs the batch as the first axis", node.name);
+            return Err(Error::composite(composite.name(), what));
+        }
+    }
+    Ok(())
+}
+
+/// The table of sums while it is being made.
+struct Sums {
+    table: Option<BufferId>,
+    rows: HashMap<BufferId, usize>,
+    layers: Vec<LayerSums>,
+}
+
+impl Sums {
+    fn new(wanted: bool, planner: &mut Planner) -> Sums {
+        // Its length is known at the end.
+        let table = wanted.then(|| planner.buffer(0, "sums of relevance"));
+        if let Some(table) = table {
+            planner.keep(table);
+        }
+        Sums { table, rows: HashMap::new(), layers: Vec::new() }
+    }
+
+    fn add(
+        &mut self,
+        planner: &mut Planner,
+        node: &crate::network::Node,
+        rule: &LayerRule,
+        arriving: BufferId,
+        pieces: &[BufferId],
+    ) {
+        let Some(table) = self.table else { return };
+        let batch_first = |v: &ValueId| {
+            let shape = &planner.network.value(*v).shape;
+            planner.batch == 1 || matches!(shape.first(), Some(Dim::Batch(_)))
+        };
+        if !node.inputs.iter().chain([&node.output]).all(batch_first) {
+            return;
+        }
+        let mut row = |buffer: BufferId| match self.rows.get(&buffer) {
+            Some(row) => *row,
+            None => {
+                let row = self.rows.len();
+                self.rows.insert(buffer, row);
+                let samples = planner.batch;
+                let sample_len = planner.drafts[buffer.0].len / samples;
+                let sum = SampleSum { source: buffer, output: table, row, samples, sample_len };
+                planner.backward.push(Step::SampleSum(sum));
+                row
+            }
+        };
+        let arriving = row(arriving);
+        let leaving = pieces.iter().map(|p| row(*p)).collect();
+        self.layers.push(LayerSums {
+            layer: node.name.clone(),
+            op: node.op.name(),
+            rule: rule.to_string(),
+            arriving,
+            leaving,
+        });
+    }
+}
+
+impl Planner<'_> {
+    fn add_inputs(&mut self) -> Result<Vec<Port>> {
+        let mut ports = Vec::new();
+        for input in self.network.inputs() {
+            let buffer = self.buffer(self.len(*input), &self.network.value(*input).name);
+            self.keep(buffer);
+            self.values[input.0] = Some(buffer);
+            ports.push(self.port(*input, buffer));
+        }
+        Ok(ports)
+    }
+
+    fn port(&self, value: ValueId, buffer: BufferId) -> Port {
+        Port { name: self.network.value(value).name.clone(), shape: self.shape(value), buffer }
+    }
+
+    fn finish(
+        mut self,
+        inputs: Vec<Port>,
+        outputs: Vec<Port>,
+        relevances: Vec<Port>,
+        sums: Sums,
+        repeats: bool,
+    ) -> Plan {
+        let sum_rows = sums.rows.len();
+        if let Some(table) = sums.table {
+            self.drafts[table.0].len = (sum_rows * self.batch).max(1);
+        }
+        let steps: Vec<&Step> = self.prologue.iter().chain(&self.forward).chain(&self.backward).collect();
+        let once = self.prologue.len() + self.forward.len();
+        let (buffers, slots) = lifetime::assign(self.drafts, &steps, once, repeats);
+        Plan {
+            batch: self.batch,
+            buffers,
+            slots,
+            weights: self.weights,
+            constants: self.constants,
+            prologue: self.prologue,
+            forward: self.forward,
+            backward: self.backward,
+            inputs,
+            outputs,
+            relevances,
+            sums: sums.table,
+            sum_rows,
+            layer_sums: sums.layers,
+        }
+    }
+}
+
+/// Follows a tensor back through a softmax at the output, and reshapes behind it, to the logits.
+fn before_softmax(network: &Network, output: ValueId) -> ValueId {
+    let mut value = output;
+    while let Some(node) = network.producer(value) {
+        match node.op {
+            Op::Softmax { .. } => return node.inputs[0],
+            Op::Reshape { .. } | Op::Transpose { .. } => value = node.inputs[0],
+            _ => break,
+        }
+    }
+    output
+}
+
+/// For each node, whether one of the tensors depends on it.
+fn live(network: &Network, ends: &[ValueId]) -> Vec<bool> {
+    let mut wanted = vec![false; network.values.len()];
+    for end in ends {
+        wanted[end.0] = true;
+    }
+    let mut live = vec![false; network.nodes().len()];
+    for (i, node) in network.nodes().iter().enumerate().rev() {
+        if wanted[node.output.0] {
+            live[i] = true;
+            for input in &node.inputs {
+                wanted[input.0] = true;
+            }
+        }
+    }
+    live
+}
+
+/// The number of samples in a run.
+fn batch_size(network: &Network, explained: ValueId, wanted: usize) -> Result<usize> {
+    if wanted == 0 {
+        return Err(Error::Input("a batch needs at least one sample".to_string()));
+    }
+    if network.has_open_batch() {
+        return Ok(wanted);
+    }
+    let own = network.value(explained).shape.first().map_or(1, |d| d.at(1));
+    let inputs = network.inputs().iter().all(|i| network.value(*i).shape.first().map_or(1, |d| d.at(1)) == own);
+    Ok(if inputs { own.max(1) } else { 1 })
+}

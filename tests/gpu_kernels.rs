@@ -1,0 +1,345 @@
+//! Every kernel of the GPU executor against the CPU executor in double precision, on random shapes and values.
+//!
+//! The tests need an adapter; a software one will do.
+
+// The naive restatements there check the CPU executor, which is the reference here.
+#[allow(dead_code)]
+mod support;
+
+use std::sync::OnceLock;
+
+use relprop::cpu::CpuExecutor;
+use relprop::gpu::{Gpu, GpuExecutor, GpuOptions, LinearBody};
+use relprop::plan::{
+    Binary, BinaryOp, Direction, Epilogue, Geometry, Linear, Operand, Part, SampleSum, Seed, SeedAmount, SeedRequest,
+    Softmax, Step, Term,
+};
+use relprop::rules::WeightForm;
+use relprop::{Error, Tensor};
+use support::cases::{self, ALL, Random};
+use support::plans::{Case, relative_difference, whole};
+
+/// One device for all tests, so that each kernel is compiled once.
+fn gpu() -> &'static Gpu {
+    static GPU: OnceLock<Gpu> = OnceLock::new();
+    GPU.get_or_init(|| {
+        Gpu::open(None).unwrap_or_else(|error| panic!("these tests need a GPU or a software one: {error}"))
+    })
+}
+
+/// How much more rounding a device may do than the host does in single precision: WGSL allows 2.5 units in the last place
+/// for a division, and more for exponentials, logarithms and powers, where the host computes in double precision.
+fn tolerance(kernel: &str, single: f64) -> f64 {
+    match kernel {
+        // e^x to 3 + 2·|x| units, for |x| up to 6 here.
+        "activation" | "activation_adjoint" => 3e-6,
+        // The same for differences up to 12; the largest result can be as small as 1/40.
+        "softmax" => 1e-5,
+        // x^y as 2^(y·log₂x), with an absolute error of the logarithm up to 2⁻²¹.
+        "lrn" | "lrn_adjoint" => 1e-5,
+        // √, 2.5 units, of a sum of squares added up in single precision.
+        "sample_rms" => 1e-6,
+        // Sums are exact in these cases; single precision rounds once for a division, a device up to 2.5 units.
+        _ => single * 2.0,
+    }
+}
+
+fn check(what: &str, case: &Case, options: &GpuOptions, tolerance: f64) {
+    let want = case.run(&mut CpuExecutor::<f64>::new(case.plan.clone()).unwrap()).unwrap();
+    let mut executor = GpuExecutor::with_options(case.plan.clone(), gpu(), options).unwrap();
+    let got = case.run(&mut executor).unwrap();
+    assert_eq!(got.len(), want.len());
+    for (got, want) in got.iter().zip(&want) {
+        let difference = relative_difference(got, want);
+        let plan = (&case.plan.prologue, &case.plan.forward, &case.plan.backward);
+        // Not `>`: NaN fails.
+        assert!(difference <= tolerance, "{what}, {options:?}: {difference:e} > {tolerance:e}\n{plan:?}");
+    }
+    let again = case.run(&mut executor).unwrap();
+    let bits = |runs: &[Vec<f64>]| runs.iter().flatten().map(|x| x.to_bits()).collect::<Vec<_>>();
+    assert!(bits(&got) == bits(&again), "{what}, {options:?}: a second run gave other bits");
+}
+
+/// Random cases of a kernel, each with the options that `options` makes for it.
+fn every(kernel: &str, cases: u64, options: impl Fn(&mut Random, &Case) -> GpuOptions) {
+    let &(_, make, _, single) = ALL.iter().find(|c| c.0 == kernel).unwrap();
+    for seed in 0..cases {
+        let mut random = Random(seed);
+        let case = make(&mut random);
+        let options = options(&mut random, &case);
+        check(&format!("{kernel}, seed {seed}"), &case, &options, tolerance(kernel, single));
+    }
+}
+
+macro_rules! kernels {
+    ($($kernel:ident)*) => { $(
+        #[test]
+        fn $kernel() {
+            every(stringify!($kernel), 60, |_, _| GpuOptions::default());
+        }
+    )* };
+}
+
+kernels! {
+    quotient resample transpose max_pool activation activation_adjoint binary softmax lrn lrn_adjoint sample_rms
+    sample_sum seed
+}
+
+const BODIES: [LinearBody; 3] = [LinearBody::Tiles64, LinearBody::Tiles32, LinearBody::Direct];
+
+#[test]
+fn linear_forward() {
+    every("linear_forward", 150, |random, _| GpuOptions {
+        body: Some(random.one_of(&BODIES)),
+        ..GpuOptions::default()
+    });
+}
+
+#[test]
+fn linear_adjoint() {
+    every("linear_adjoint", 150, |random, _| GpuOptions {
+        body: Some(random.one_of(&BODIES)),
+        ..GpuOptions::default()
+    });
+}
+
+/// Few bytes of weights in a dispatch: one to three vectors of four outputs.
+fn split(random: &mut Random, case: &Case) -> GpuOptions {
+    let Step::Linear(Linear { geometry, .. }) = &case.plan.forward[0] else { panic!("a linear step is expected") };
+    let vector = (geometry.taps() * (geometry.in_channels / geometry.groups) * 16) as u64;
+    GpuOptions { max_weights: Some(vector * random.between(1, 3) as u64), body: Some(random.one_of(&BODIES)) }
+}
+
+#[test]
+fn linear_forward_with_split_weights() {
+    every("linear_forward", 100, split);
+}
+
+#[test]
+fn linear_adjoint_with_split_weights() {
+    every("linear_adjoint", 100, split);
+}
+
+/// A dense layer or pointwise convolution as a step of a case.
+fn dense(case: &mut Case, batch: usize, channels: [usize; 2], positions: usize, random: &mut Random) {
+    let [c, m] = channels;
+    let geometry = Geometry {
+        batch,
+        groups: 1,
+        in_channels: c,
+        out_channels: m,
+        input: [1, 1, positions],
+        output: [1, 1, positions],
+        kernel: [1; 3],
+        stride: [1; 3],
+        dilation: [1; 3],
+        pad: [0; 3],
+    };
+    let source = random.input(case, "x", batch * c * positions);
+    let weight = random.eighths(m * c);
+    let weight = case.weight(weight, WeightForm::Plain);
+    let output = case.output("y", batch * m * positions);
+    case.step(Step::Linear(Linear {
+        direction: Direction::Forward,
+        geometry,
+        terms: vec![Term { source, part: Part::All, weight }],
+        epilogue: Epilogue::Bias { bias: None },
+        output,
+    }));
+}
+
+#[test]
+fn linear_kernels_of_every_size_choose_a_body_that_works() {
+    let mut random = Random(7);
+    // (batch, C, M, positions): one sample, a few, whole tiles and one more, deep sums, enough tiles for large ones.
+    for (batch, c, m, positions) in [
+        (1, 500, 130, 1),
+        (7, 64, 64, 1),
+        (9, 33, 129, 1),
+        (1, 16, 64, 64),
+        (1, 17, 65, 65),
+        (2, 300, 9, 40),
+        (2, 20, 257, 1024),
+    ] {
+        let mut case = Case::new(batch);
+        dense(&mut case, batch, [c, m], positions, &mut random);
+        // Multiples of 1/64 below 2¹²: exact in single precision.
+        check(&format!("dense {batch} {c} {m} {positions}"), &case, &GpuOptions::default(), 0.0);
+    }
+}
+
+#[test]
+fn grids_larger_than_a_dimension_are_folded() {
+    let mut random = Random(11);
+    // One thread a value: more than 65,535 · 256 values.
+    let len = 65_536 * 256 + 77;
+    let mut case = Case::new(1);
+    let (a, b) = (random.input(&mut case, "a", 1000), random.input(&mut case, "b", 300));
+    let (a, b) = (Operand { buffer: a, inner: 1, count: 1000 }, Operand { buffer: b, inner: 100_000, count: 300 });
+    let output = case.output("sum", len);
+    case.step(Step::Binary(Binary { op: BinaryOp::Add, a, b, output, len }));
+    check("binary", &case, &GpuOptions::default(), 0.0);
+
+    // One workgroup a sample, and a line.
+    let samples = 70_001;
+    let mut case = Case::new(samples);
+    let source = random.input(&mut case, "source", samples * 3);
+    let output = case.output("sums", samples);
+    case.step(Step::SampleSum(SampleSum { source, output, row: 0, samples, sample_len: 3 }));
+    let softmax = case.output("softmax", samples * 3);
+    case.step(Step::Softmax(Softmax { source, output: softmax, outer: samples, size: 3, inner: 1, log: false }));
+    check("samples", &case, &GpuOptions::default(), 1e-6);
+
+    // One workgroup a tile of 32 × 32, and one thread a value in workgroups of 64.
+    for (channels, positions) in [([2, 8], 65_600 * 32), ([1, 3], 65_600 * 64 / 3)] {
+        let mut case = Case::new(1);
+        dense(&mut case, 1, channels, positions, &mut random);
+        check("pointwise", &case, &GpuOptions::default(), 0.0);
+    }
+}
+
+/// A case with a prologue, a constant, shared slots, a backward pass, two relevances and a table of sums.
+fn whole_pass(random: &mut Random) -> Case {
+    let (samples, len) = (3, 40);
+    let mut case = Case::new(samples);
+    let x = random.input(&mut case, "x", samples * len);
+    let constant = case.output("constant", len);
+    let doubled = case.output("doubled constant", len);
+    let logits = case.output("logits", samples * len);
+    let seed = case.relevance("seed", samples * len);
+    let product = case.relevance("product", samples * len);
+    let sums = case.relevance("sums", 2 * samples);
+    case.plan.relevances.pop();
+    (case.plan.sums, case.plan.sum_rows) = (Some(sums), 2);
+    let values = random.eighths(len);
+    case.plan.constants.push(relprop::plan::Constant { buffer: constant, values: values.into() });
+    let all = |buffer| whole(buffer, samples * len);
+    let row = |buffer| Operand { buffer, inner: 1, count: len };
+    case.plan.prologue.push(Step::Binary(Binary {
+        op: BinaryOp::Add,
+        a: whole(constant, len),
+        b: whole(constant, len),
+        output: doubled,
+        len,
+    }));
+    let len_all = samples * len;
+    let add = Binary { op: BinaryOp::Add, a: all(x), b: row(doubled), output: logits, len: len_all };
+    case.plan.forward.push(Step::Binary(add));
+    case.plan.backward.push(Step::Seed(Seed { logits, output: seed, samples, sample_len: len }));
+    let multiply = Binary { op: BinaryOp::Mul, a: all(seed), b: all(seed), output: product, len: len_all };
+    case.plan.backward.push(Step::Binary(multiply));
+    for (row, source) in [seed, product].into_iter().enumerate() {
+        case.plan.backward.push(Step::SampleSum(SampleSum { source, output: sums, row, samples, sample_len: len }));
+    }
+    case
+}
+
+fn requests(random: &mut Random, samples: usize) -> Vec<SeedRequest> {
+    (0..samples)
+        .map(|_| match random.between(0, 2) {
+            0 => SeedRequest::Rank { rank: random.between(0, 39), amount: SeedAmount::Logit },
+            1 => SeedRequest::Index { index: random.between(0, 39), amount: SeedAmount::One },
+            _ => SeedRequest::Vector(random.eighths(40).into()),
+        })
+        .collect()
+}
+
+#[test]
+fn runs_with_more_and_fewer_targets_agree_with_the_cpu() {
+    use relprop::plan::Executor;
+    let mut random = Random(3);
+    let case = whole_pass(&mut random);
+    let mut cpu = CpuExecutor::<f64>::new(case.plan.clone()).unwrap();
+    let mut device = GpuExecutor::new(case.plan.clone(), gpu()).unwrap();
+    for targets in [1, 4, 0, 2, 7, 1] {
+        let targets: Vec<_> = (0..targets).map(|_| requests(&mut random, 3)).collect();
+        let inputs = [Tensor::from_f64([120], random.eighths(120)).unwrap()];
+        let want = cpu.run(&inputs, &targets).unwrap();
+        let got = device.run(&inputs, &targets).unwrap();
+        let doubles = |tensors: &[Tensor]| tensors.iter().map(Tensor::to_vec::<f64>).collect::<Vec<_>>();
+        // Everything is a multiple of 1/64 of few digits: exact in single precision.
+        assert_eq!(doubles(&got.outputs), doubles(&want.outputs));
+        assert_eq!(got.targets.len(), want.targets.len());
+        for (got, want) in got.targets.iter().zip(&want.targets) {
+            assert_eq!(doubles(&got.relevances), doubles(&want.relevances));
+            assert_eq!(got.sums, want.sums);
+        }
+    }
+}
+
+#[test]
+fn executors_can_share_a_device_across_threads() {
+    std::thread::scope(|scope| {
+        for seed in 0..4 {
+            scope.spawn(move || {
+                let mut random = Random(seed);
+                let case = cases::linear(&mut random, Direction::Forward);
+                check(&format!("thread {seed}"), &case, &GpuOptions::default(), 1e-6);
+            });
+        }
+    });
+}
+
+#[test]
+fn bad_requests_and_inputs_are_errors() {
+    use relprop::plan::Executor;
+    let mut random = Random(5);
+    let case = whole_pass(&mut random);
+    let mut device = GpuExecutor::new(case.plan.clone(), gpu()).unwrap();
+    let index = |index| SeedRequest::Index { index, amount: SeedAmount::One };
+    let mut run = |inputs: &[Tensor], targets: &[Vec<SeedRequest>]| device.run(inputs, targets).map(|_| ());
+    let good = || vec![index(0), index(1), index(2)];
+    run(&case.inputs, &[good()]).unwrap();
+    let error = run(&case.inputs, &[vec![index(0), index(40), index(0)]]).unwrap_err();
+    assert!(matches!(error, Error::Target(_)) && error.to_string().contains("sample 1: target 40"), "{error}");
+    let error = run(&case.inputs, &[vec![index(0)]]).unwrap_err();
+    assert!(matches!(error, Error::Input(_)), "{error}");
+    let short = SeedRequest::Vector([1.0, 2.0].as_slice().into());
+    assert!(matches!(run(&case.inputs, &[vec![short, index(0), index(0)]]).unwrap_err(), Error::Input(_)));
+    assert!(matches!(run(&[], &[]).unwrap_err(), Error::Input(_)));
+    let wrong = Tensor::from_f32([2], vec![0.0; 2]).unwrap();
+    assert!(matches!(run(&[wrong], &[]).unwrap_err(), Error::Shape { .. }));
+    // After all that it still works.
+    run(&case.inputs, &[good()]).unwrap();
+
+    let mut forward_only = case.plan.clone();
+    forward_only.backward.clear();
+    let mut device = GpuExecutor::new(forward_only, gpu()).unwrap();
+    assert!(matches!(device.run(&case.inputs, &[good()]).unwrap_err(), Error::Input(_)));
+}
+
+#[test]
+fn a_buffer_larger_than_a_binding_is_a_memory_error_that_names_it() {
+    let mut case = whole_pass(&mut Random(1));
+    let buffer = &mut case.plan.buffers[0];
+    buffer.len = usize::try_from(gpu().info().max_binding / 4 + 1).unwrap();
+    let need = buffer.len as u64 * 4;
+    match GpuExecutor::new(case.plan, gpu()).unwrap_err() {
+        Error::Memory { what, need: said, have, .. } => {
+            assert_eq!((what.as_str(), said, have), ("x", need, gpu().info().max_binding));
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn not_a_number_is_seen_at_the_output() {
+    use relprop::plan::{MaxPool, Windows};
+    let mut case = Case::new(1);
+    let x = case.input("x", vec![1.0, f64::NAN, 3.0, -1.0, f64::INFINITY, 2.0]);
+    let pooled = case.output("pooled", 3);
+    let winners = case.indices("winners", 3);
+    let windows = Windows {
+        planes: 1,
+        input: [1, 1, 6],
+        output: [1, 1, 3],
+        kernel: [1, 1, 2],
+        stride: [1, 1, 2],
+        dilation: [1; 3],
+        pad: [0; 3],
+    };
+    case.step(Step::MaxPool(MaxPool { windows, source: x, output: pooled, winners }));
+    let got = case.run(&mut GpuExecutor::new(case.plan.clone(), gpu()).unwrap()).unwrap();
+    assert!(got[0][0].is_nan());
+    assert_eq!(got[0][1..], [3.0, f64::INFINITY]);
+}
