@@ -89,14 +89,21 @@ fn the_reader_keeps_what_every_model_computes() {
 #[test]
 fn the_cpu_computes_every_model() {
     for precision in [Precision::F64, Precision::F32] {
-        compare(|network, inputs| execute(network, inputs, precision).map_err(|e| format!("{precision:?}: {e}")));
+        compare(|network, inputs| {
+            execute(network, inputs, Backend::Cpu, precision).map_err(|e| format!("{precision:?}: {e}"))
+        });
     }
 }
 
-fn execute(network: &Network, inputs: &[Array], precision: Precision) -> relprop::Result<Vec<Array>> {
+#[test]
+fn the_gpu_computes_every_model() {
+    compare(|network, inputs| execute(network, inputs, Backend::Gpu, Precision::F32).map_err(|e| e.to_string()));
+}
+
+fn execute(network: &Network, inputs: &[Array], backend: Backend, precision: Precision) -> relprop::Result<Vec<Array>> {
     let batch = inputs[0].shape[0];
     let inputs: Vec<Tensor> =
         inputs.iter().map(|a| Tensor::from_f64(a.shape.clone(), a.values.clone())).collect::<relprop::Result<_>>()?;
-    let outputs = Predictor::new(network, batch, Backend::Cpu, precision, None)?.run(&inputs)?;
+    let outputs = Predictor::new(network, batch, backend, precision, None)?.run(&inputs)?;
     Ok(outputs.iter().map(|(_, tensor)| Array::of(tensor)).collect())
 }
