@@ -245,6 +245,18 @@ fn a_description_beside_the_model_is_used_and_options_go_before_it() {
 }
 
 #[test]
+fn nothing_is_assumed_of_arrays() {
+    let folder = folder();
+    let (model, input) = (golden("resnet/model.onnx"), golden("resnet/input.npy"));
+    let ran = good(folder.path(), &["explain", &input, "-m", &model, "--backend", "cpu"]);
+    assert!(ran.out.contains("epsilon-plus") && !ran.err.contains("assumed"), "{}{}", ran.out, ran.err);
+    assert!(!names(folder.path()).contains(&"input.0.overlay.png".to_string()));
+    let told = ["explain", &input, "-m", &model, "--backend", "cpu", "--preset", "imagenet"];
+    assert!(good(folder.path(), &told).out.contains("epsilon-gamma-box"));
+    assert!(names(folder.path()).contains(&"input.0.overlay.png".to_string()));
+}
+
+#[test]
 fn signals_and_videos_have_pictures() {
     let folder = folder();
     for (case, pictures) in [("conv1d", 4), ("conv3d", 1), ("mlp", 6)] {
@@ -406,10 +418,6 @@ fn devices_says_what_auto_takes() {
 #[test]
 fn the_gpu_gives_what_the_cpu_gives() {
     let folder = folder();
-    if good(folder.path(), &["devices"]).out.starts_with("There is no GPU adapter") {
-        eprintln!("skipped: there is no GPU adapter");
-        return;
-    }
     for backend in ["cpu", "gpu"] {
         good(folder.path(), &["explain", "--backend", backend, "--composite", "epsilon-plus", "--out", backend]);
     }

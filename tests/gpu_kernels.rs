@@ -2,8 +2,6 @@
 //!
 //! The tests need an adapter; a software one will do.
 
-// The naive restatements there check the CPU executor, which is the reference here.
-#[allow(dead_code)]
 mod support;
 
 use std::sync::OnceLock;

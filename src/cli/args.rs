@@ -32,6 +32,7 @@ pub enum Command {
 pub struct ExplainArgs {
     /// Pictures (png, jpeg), folders, patterns, or .npy arrays already preprocessed (batch first); NAME=X.npy for each
     /// input of a network with several. Without any, the built-in sample photo
+    #[arg(value_name = "INPUT")]
     pub inputs: Vec<String>,
     #[command(flatten)]
     pub model: ModelArgs,
@@ -39,31 +40,31 @@ pub struct ExplainArgs {
     pub rules: RuleArgs,
     /// What to explain: best, top:K, a class's number or label, A~B (why A rather than B), or several with commas between
     /// them
-    #[arg(long, short, default_value = "best")]
+    #[arg(long, short, default_value = "best", help_heading = "Target")]
     pub target: String,
     /// The relevance to start with: the output's value, or 1
-    #[arg(long, value_enum, default_value_t = Seed::Logit)]
+    #[arg(long, value_enum, default_value_t = Seed::Logit, help_heading = "Target")]
     pub seed: Seed,
     /// The output to explain, when there are several
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = "Target")]
     pub output: Option<String>,
     /// Write the relevance of this layer too (may be given several times)
-    #[arg(long = "layer", value_name = "NAME")]
+    #[arg(long = "layer", value_name = "NAME", help_heading = "Target")]
     pub layers: Vec<String>,
     #[command(flatten)]
     pub device: DeviceArgs,
     /// Colours of the heatmaps: bwr, seismic, coldnhot, red-blue, purple-orange; of magnitudes alone: viridis, inferno,
     /// magma, turbo, grey
-    #[arg(long, default_value_t)]
+    #[arg(long, default_value_t, help_heading = "Results")]
     pub colormap: ColorMap,
     /// The strongest colours begin at the magnitude that this percentage of all do not exceed; 100 is the largest
-    #[arg(long, value_name = "PERCENT", default_value_t = 99.5, value_parser = percent)]
+    #[arg(long, value_name = "PERCENT", default_value_t = 99.5, value_parser = percent, help_heading = "Results")]
     pub percentile: f64,
     /// The folder for results
-    #[arg(long, short, default_value = "relprop-out")]
+    #[arg(long, short, default_value = "relprop-out", help_heading = "Results")]
     pub out: PathBuf,
     /// Print warnings and errors only
-    #[arg(long, short)]
+    #[arg(long, short, help_heading = "Results")]
     pub quiet: bool,
 }
 
@@ -211,14 +212,14 @@ pub struct RunArgs {
     /// The folder for results; each output is written as NAME.npy
     #[arg(long, short, default_value = "relprop-out")]
     pub out: PathBuf,
-    #[command(flatten)]
-    pub device: DeviceArgs,
     /// The size of an axis that the ONNX file leaves open (may be given several times)
     #[arg(long = "dim", value_name = "NAME=SIZE", value_parser = dim)]
     pub dims: Vec<(String, usize)>,
     /// Print warnings and errors only
     #[arg(long, short)]
     pub quiet: bool,
+    #[command(flatten)]
+    pub device: DeviceArgs,
 }
 
 #[derive(Args)]
@@ -230,10 +231,10 @@ pub struct InspectArgs {
     #[command(flatten)]
     pub rules: RuleArgs,
     /// Batch size for the memory
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = positive)]
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = positive, help_heading = "Memory")]
     pub batch: usize,
     /// Floats for the memory
-    #[arg(long, value_enum, default_value_t = PrecisionArg::F32)]
+    #[arg(long, value_enum, default_value_t = PrecisionArg::F32, help_heading = "Memory")]
     pub precision: PrecisionArg,
 }
 

@@ -38,16 +38,14 @@ pub fn explain(args: &ExplainArgs) -> Result<ExitCode> {
     if !model.labels.is_empty() && model.labels.len() != values {
         eprintln!("warning: there are {} labels for an output of {values} values", model.labels.len());
     }
-    let composite = model.composite(&args.rules)?;
     let layers = args.layers.iter().map(|name| network.find(name).map_err(usage("--layer")));
     let layers = layers.collect::<Result<Vec<ValueId>>>()?;
 
     let (sources, problems) = sources(args, &model)?;
-    if sources.iter().any(Source::is_photo)
-        && let Ok(Some(preset)) = model.preprocess.as_ref().map(|p| p.assumed())
-    {
-        let name = &model.name;
-        eprintln!("warning: nothing says how {name} wants its photos; preset {preset} is assumed (see --help)");
+    let photos = sources.iter().any(Source::is_photo);
+    let composite = model.composite(&args.rules, photos)?;
+    if photos {
+        model.warn_of_assumption();
     }
 
     let mut explainer = Explainer::builder(network, composite.clone())

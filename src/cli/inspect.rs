@@ -12,7 +12,8 @@ use super::{bytes, grouped, say};
 
 pub fn inspect(args: &InspectArgs) -> Result<ExitCode> {
     let model = Model::load(args.model.as_deref(), &args.description)?;
-    let composite = model.composite(&args.rules)?;
+    let composite = model.composite(&args.rules, true)?;
+    model.warn_of_assumption();
     let network = &model.network;
     let rules = composite.assign(network)?;
 

@@ -58,10 +58,25 @@ impl Model {
         Ok(Model { name, network, labels, preprocess })
     }
 
-    /// The composite that the arguments ask for, with the bounds of the network's input where it takes some. Fails when
-    /// some layer would get no rule, or one with wrong parameters.
-    pub fn composite(&self, args: &RuleArgs) -> Result<Composite> {
-        let known = self.preprocess.as_ref().ok().and_then(Preprocess::bounds);
+    /// Says so when the preset for photos is a guess.
+    pub fn warn_of_assumption(&self) {
+        if let Ok(Some(preset)) = self.preprocess.as_ref().map(Preprocess::assumed) {
+            let name = &self.name;
+            eprintln!("warning: nothing says how {name} wants its photos; preset {preset} is assumed (see --help)");
+        }
+    }
+
+    /// What is known of arrays' values: the preprocessing they went through, unless it is a guess.
+    pub fn told(&self) -> Option<&Preprocess> {
+        self.preprocess.as_ref().ok().filter(|p| p.assumed().is_none())
+    }
+
+    /// The composite that the arguments ask for, with the bounds of the network's input where it takes some. A guessed
+    /// preset says something of `photos`, which are prepared by it, but not of arrays. Fails when some layer would get no
+    /// rule, or one with wrong parameters.
+    pub fn composite(&self, args: &RuleArgs, photos: bool) -> Result<Composite> {
+        let preprocess = if photos { self.preprocess.as_ref().ok() } else { self.told() };
+        let known = preprocess.and_then(Preprocess::bounds);
         let default = if known.is_some() || args.bounds.is_some() { "epsilon-gamma-box" } else { "epsilon-plus" };
         let text = args.composite.as_deref().unwrap_or(default);
         let mut composite = if text.ends_with(".toml") || Path::new(text).is_file() {

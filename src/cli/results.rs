@@ -151,7 +151,7 @@ impl<'a> Writer<'a> {
             files.picture(&format!("{name}.png"), &view.render(colors, scale))?;
             let over = match &view {
                 View::Image(map) => {
-                    let photo = item.photo.clone().or_else(|| preprocess?.invert(&signal[range.clone()]));
+                    let photo = item.photo.clone().or_else(|| self.model.told()?.invert(&signal[range.clone()]));
                     photo.map(|photo| overlay(&photo, map, colors, scale))
                 }
                 View::Signal(map) => curves(&signal[range.clone()], map, colors, scale),

@@ -76,7 +76,7 @@ pub fn write(path: impl AsRef<Path>, tensor: &Tensor) -> Result<()> {
     std::fs::write(path, encode(tensor)).map_err(Error::io(path))
 }
 
-/// The bytes of a `.npy` file. See [`write`].
+/// The bytes of a `.npy` file. See [`write()`].
 pub fn encode(tensor: &Tensor) -> Vec<u8> {
     let descr = match tensor.data() {
         Data::F32(_) => "<f4",

@@ -175,7 +175,7 @@ fn check_conv(conv: &Conv, x: &[Dim]) -> Result<(usize, usize), String> {
     if weight.len() != rank + 2 {
         return Err(format!("weights of shape {weight:?} do not fit an input of shape {}", display(x)));
     }
-    if conv.groups == 0 || weight[0] % conv.groups != 0 {
+    if conv.groups == 0 || !weight[0].is_multiple_of(conv.groups) {
         return Err(format!("{} groups do not divide the weights' {} rows", conv.groups, weight[0]));
     }
     if conv.strides.contains(&0) {

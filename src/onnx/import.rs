@@ -56,7 +56,7 @@ pub(super) fn import(model: ModelProto, file: &str, folder: Option<&Path>, optio
         }
         items.insert(name, builder.input_with_shape(name, shape).into());
     }
-    for name in options.shapes.keys().filter(|name| !items.contains_key(name.as_str())) {
+    if let Some(name) = options.shapes.keys().find(|name| !items.contains_key(name.as_str())) {
         let names: Vec<&str> = items.keys().copied().collect();
         return Err(Error::Input(format!("{file}: there is no input \"{name}\"; there are: {}", names.join(", "))));
     }

@@ -1,7 +1,7 @@
 //! Reads ONNX files into a [`Network`]. The only room that knows protobuf.
 //!
 //! Nodes are taken in data-flow order. What can be computed from constants and shapes alone is computed at once
-//! ([`ops::fold`]), so that the chains of Shape, Gather, Concat and Reshape that exporters write vanish; the rest becomes
+//! (`ops::fold`), so that the chains of Shape, Gather, Concat and Reshape that exporters write vanish; the rest becomes
 //! nodes of the network. Sizes may depend on the batch size, and on nothing else.
 //!
 //! What is not supported is an error that names file, node, op and attribute: nothing is ever skipped silently.
@@ -9,7 +9,7 @@
 //! # Adding an operator
 //! 1. If no [`Op`](crate::Op) computes it, add one in `network/op.rs`, its shape in `network/shape.rs`, and its kernels.
 //! 2. Write a handler in the file of its family in `onnx/ops/`: it reads attributes and inputs from its
-//!    [`Call`](call::Call), emits nodes, and returns one [`Item`](item::Item) an output.
+//!    `Call`, emits nodes, and returns one `Item` an output.
 //! 3. Add its line to the table in `onnx/ops/mod.rs`: name, handler, number of inputs, **every attribute it reads**.
 //!    Attributes that are not in the table are errors.
 //! 4. If exporters use it on shapes or constants, give it a folding function in the same line.

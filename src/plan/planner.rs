@@ -149,10 +149,11 @@ impl<'a> Planner<'a> {
     pub fn broadcast(buffer: BufferId, from: &[usize], to: &[usize]) -> Option<Operand> {
         let size = |i: usize| (i + from.len()).checked_sub(to.len()).map_or(1, |k| from[k]);
         let own = |i: &usize| to[*i] != 1 && size(*i) != 1;
-        let axes = || (0..to.len()).filter(own);
-        let (Some(first), Some(last)) = (axes().next(), axes().last()) else {
+        let mut axes = (0..to.len()).filter(own);
+        let Some(first) = axes.next() else {
             return Some(Operand { buffer, inner: 1, count: 1 });
         };
+        let last = axes.next_back().unwrap_or(first);
         if (first..=last).any(|i| to[i] != 1 && size(i) == 1) {
             return None;
         }

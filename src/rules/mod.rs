@@ -1,6 +1,6 @@
 //! Rules as algebra, and composites: which layer gets which rule.
 //!
-//! A [`Rule`] says how a linear layer hands relevance to its inputs; [`lower`] writes every rule as a few terms of the
+//! A [`Rule`] says how a linear layer hands relevance to its inputs; `lower` writes every rule as a few terms of the
 //! same two kernels. A [`Composite`] chooses a rule for each layer of a network.
 
 mod composite;

@@ -90,7 +90,7 @@ fn dense(net: &mut NetworkBuilder, random: &mut Random, x: ValueId, out: usize, 
 fn conv(net: &mut NetworkBuilder, random: &mut Random, x: ValueId, choice: Choice, i: usize) -> ValueId {
     let shape = sizes(net, x);
     let room = shape[2].min(shape[3]);
-    let groups = if shape[1] % 2 == 0 && random.below(3) == 0 { [2, shape[1]][random.below(2)] } else { 1 };
+    let groups = if shape[1].is_multiple_of(2) && random.below(3) == 0 { [2, shape[1]][random.below(2)] } else { 1 };
     let out = groups * (1 + random.below(3)).max(6 / groups);
     let kernel = (1 + random.below(3)).min(room);
     let fan = shape[1] / groups * kernel * kernel;

@@ -40,7 +40,7 @@ fn behind(editor: &mut Editor, i: usize, affine: &Affine) -> Result<bool> {
     }
     let op = match &before.op {
         Op::Conv(conv) => match channels(affine, shape, 1) {
-            Some((scale, shift)) => {
+            Some([scale, shift]) => {
                 let outputs = conv.weight.shape()[0];
                 let weight = scaled(&conv.weight, scale.as_deref(), |at, len| at / (len / outputs))?;
                 Op::Conv(Conv { weight, bias: bias(&conv.bias, scale.as_deref(), shift, outputs)?, ..conv.clone() })
@@ -48,7 +48,7 @@ fn behind(editor: &mut Editor, i: usize, affine: &Affine) -> Result<bool> {
             None => return Ok(false),
         },
         Op::ConvTranspose(conv) => match channels(affine, shape, 1) {
-            Some((scale, shift)) => {
+            Some([scale, shift]) => {
                 let (inputs, own) = (conv.weight.shape()[0], conv.weight.shape()[1]);
                 let weight = scaled(&conv.weight, scale.as_deref(), |at, len| {
                     let kernel = len / (inputs * own);
@@ -61,7 +61,7 @@ fn behind(editor: &mut Editor, i: usize, affine: &Affine) -> Result<bool> {
             None => return Ok(false),
         },
         Op::Dense(dense) => match channels(affine, shape, shape.len() - 1) {
-            Some((scale, shift)) => {
+            Some([scale, shift]) => {
                 let outputs = dense.weight.shape()[0];
                 let weight = scaled(&dense.weight, scale.as_deref(), |at, len| at / (len / outputs))?;
                 Op::Dense(Dense { weight, bias: bias(&dense.bias, scale.as_deref(), shift, outputs)? })
@@ -90,7 +90,7 @@ fn before(editor: &mut Editor, i: usize, affine: &Affine) -> Result<bool> {
     let shape = &editor.network.value(output).shape;
     let op = match &editor.network.nodes[linear].op {
         Op::Conv(conv) => match channels(affine, shape, 1) {
-            Some((scale, shift)) => {
+            Some([scale, shift]) => {
                 let padded = conv.pads.iter().any(|p| *p != [0, 0]);
                 if padded && shift.as_ref().is_some_and(|t| t.iter().any(|t| *t != 0.0)) {
                     return Ok(false);
@@ -107,7 +107,7 @@ fn before(editor: &mut Editor, i: usize, affine: &Affine) -> Result<bool> {
             None => return Ok(false),
         },
         Op::Dense(dense) => match channels(affine, shape, shape.len() - 1) {
-            Some((scale, shift)) => {
+            Some([scale, shift]) => {
                 let (outputs, inputs) = (dense.weight.shape()[0], dense.weight.shape()[1]);
                 let bias = carried(&dense.weight, &dense.bias, shift.as_deref(), outputs, |at, _| at % inputs)?;
                 Op::Dense(Dense { weight: scaled(&dense.weight, scale.as_deref(), |at, _| at % inputs)?, bias })
@@ -126,7 +126,7 @@ fn before(editor: &mut Editor, i: usize, affine: &Affine) -> Result<bool> {
 }
 
 /// Factors and summands, one for each position of `axis`; `None` where they vary along other axes.
-fn channels(affine: &Affine, shape: &[Dim], axis: usize) -> Option<(Option<Vec<f64>>, Option<Vec<f64>>)> {
+fn channels(affine: &Affine, shape: &[Dim], axis: usize) -> Option<[Option<Vec<f64>>; 2]> {
     let Some(Dim::Fixed(count)) = shape.get(axis).copied() else {
         return None;
     };
@@ -143,7 +143,7 @@ fn channels(affine: &Affine, shape: &[Dim], axis: usize) -> Option<(Option<Vec<f
             _ => (flat && values.len() == count).then_some(Some(values)),
         }
     };
-    Some((vector(&affine.scale)?, vector(&affine.shift)?))
+    Some([vector(&affine.scale)?, vector(&affine.shift)?])
 }
 
 /// Weights times the factor of their channel; `channel(at, len)` is that of the weight at a flat index.
