@@ -33,7 +33,8 @@ pub fn explain(args: &ExplainArgs) -> Result<ExitCode> {
     let load_seconds = start.elapsed().as_secs_f64();
 
     let output = output(network, args.output.as_deref())?;
-    let values = network.value(output).shape.iter().skip(1).map(|d| d.at(1)).product();
+    let fixed = network.fixed_batch(output);
+    let values = items::sample_shape(&network.value(output).shape, fixed).iter().product();
     let targets = targets::parse(&args.target, &model.labels, values)?;
     if !model.labels.is_empty() && model.labels.len() != values {
         eprintln!("warning: there are {} labels for an output of {values} values", model.labels.len());
@@ -48,10 +49,13 @@ pub fn explain(args: &ExplainArgs) -> Result<ExitCode> {
         model.warn_of_assumption();
     }
 
+    // A batch that so many photos do not fill would be filled up with copies.
+    let batch =
+        if sources.iter().all(Source::is_photo) { args.device.batch.min(sources.len()) } else { args.device.batch };
     let mut explainer = Explainer::builder(network, composite.clone())
         .backend(args.device.backend())
         .precision(args.device.precision())
-        .batch(args.device.batch)
+        .batch(batch)
         .output(output)
         .layers(layers)
         .seed(args.seed.amount())
@@ -60,8 +64,9 @@ pub fn explain(args: &ExplainArgs) -> Result<ExitCode> {
         explainer = explainer.adapter(adapter);
     }
     let explainer = explainer.build()?;
-    if explainer.batch() < args.device.batch {
-        eprintln!("warning: a batch of {} does not fit; it runs at {}", args.device.batch, explainer.batch());
+    if explainer.batch() < batch {
+        let (took, why) = (explainer.batch(), "that is what fits the device and the network's shapes");
+        eprintln!("warning: batches of {took}, not {batch}: {why}");
     }
     if !args.quiet {
         say(&format!("{}, composite {}, on {}", model.name, composite.name(), explainer.device()));
@@ -88,7 +93,8 @@ pub fn explain(args: &ExplainArgs) -> Result<ExitCode> {
     let bar = progress(sources.len(), args.quiet);
     let inputs: Vec<&Path> = sources.iter().filter_map(Source::path).collect();
     let writer = Writer::new(args, &model, output, &targets, &inputs);
-    let mut run = Run { args, model: &model, explainer, targets: &targets, writer, report, bar, start, written: start };
+    let mut run =
+        Run { args, model: &model, fixed, explainer, targets: &targets, writer, report, bar, start, written: start };
     for problem in problems {
         run.fail(problem.split(':').next().unwrap_or("").to_string(), problem);
     }
@@ -165,6 +171,8 @@ fn progress(count: usize, quiet: bool) -> ProgressBar {
 struct Run<'a> {
     args: &'a ExplainArgs,
     model: &'a Model,
+    /// The network's own batch size, if it fixes one.
+    fixed: Option<usize>,
     explainer: Explainer,
     targets: &'a [NamedTarget],
     writer: Writer<'a>,
@@ -181,11 +189,12 @@ impl Run<'_> {
     fn all(&mut self, sources: &[Source]) -> Result<()> {
         let mut group: Vec<Item> = Vec::new();
         let precision = self.args.device.precision();
+        let network = &self.model.network;
         for source in sources {
             let item = match source {
                 Source::Sample => items::sample_photo(self.model, precision),
-                Source::File(file) => items::load(file, self.model, precision),
-                Source::Arrays(names) => items::arrays(names, &self.model.network, precision),
+                Source::File(file) => items::load(file, self.model, self.fixed, precision),
+                Source::Arrays(names) => items::arrays(names, network, self.fixed, precision),
             };
             match item {
                 Ok(item) => group.push(item),

@@ -24,14 +24,14 @@ pub struct Item {
     pub samples: usize,
 }
 
-/// Reads a photo, or an array for the network's only input.
-pub fn load(file: &InputFile, model: &Model, precision: Precision) -> Result<Item> {
+/// Reads a photo, or an array for the network's only input. `batch` is the network's own batch size, if it fixes one.
+pub fn load(file: &InputFile, model: &Model, batch: Option<usize>, precision: Precision) -> Result<Item> {
     let source = file.path.display().to_string();
     if is_array(&file.path) {
         let [input] = model.network.inputs() else { bail!("{source}: {}", several_inputs(&model.network)) };
         let value = model.network.value(*input);
-        let tensor = array(&file.path, &value.name, &value.shape, precision)?;
-        let samples = samples(&tensor, &value.shape);
+        let tensor = array(&file.path, &value.name, &value.shape, batch, precision)?;
+        let samples = samples(&tensor, &value.shape, batch);
         return Ok(Item { source, stem: file.stem.clone(), tensors: vec![tensor], photo: None, samples });
     }
     let preprocess = model.preprocess.as_ref().map_err(|reason| anyhow!("{source}: {reason}"))?;
@@ -49,8 +49,9 @@ pub fn sample_photo(model: &Model, precision: Precision) -> Result<Item> {
     Ok(Item { source, stem: "chelsea".to_string(), tensors, photo: Some(prepared.photo), samples: 1 })
 }
 
-/// Reads the arrays of a network's inputs, given as `[NAME=]X.npy`; without names they are in order.
-pub fn arrays(given: &[String], network: &Network, precision: Precision) -> Result<Item> {
+/// Reads the arrays of a network's inputs, given as `[NAME=]X.npy`; without names they are in order. `batch` is the
+/// network's own batch size, if it fixes one.
+pub fn arrays(given: &[String], network: &Network, batch: Option<usize>, precision: Precision) -> Result<Item> {
     let values: Vec<_> = network.inputs().iter().map(|id| network.value(*id)).collect();
     let mut paths: Vec<Option<&str>> = vec![None; values.len()];
     for text in given {
@@ -69,10 +70,12 @@ pub fn arrays(given: &[String], network: &Network, precision: Precision) -> Resu
     for (value, path) in values.iter().zip(&paths) {
         let path =
             path.ok_or_else(|| Usage(format!("input \"{}\" is missing: {}", value.name, several_inputs(network))))?;
-        let tensor = array(Path::new(path), &value.name, &value.shape, precision)?;
-        let samples = samples(&tensor, &value.shape);
+        let tensor = array(Path::new(path), &value.name, &value.shape, batch, precision)?;
+        let samples = samples(&tensor, &value.shape, batch);
         if count.is_some_and(|n| n != samples) {
-            bail!("{path}: {samples} samples for input \"{}\", but {} for others", value.name, count.unwrap_or(0));
+            let (name, others) = (&value.name, count.unwrap_or(0));
+            let help = "give as many of each; an input without a batch axis allows one sample at a time";
+            bail!("{path}: {samples} samples for input \"{name}\", but {others} for others; {help}");
         }
         count = Some(samples);
         tensors.push(tensor);
@@ -99,15 +102,16 @@ pub fn is_array(path: &Path) -> bool {
     path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npy"))
 }
 
-/// Reads one input's array and checks that it fits.
-fn array(path: &Path, name: &str, shape: &[Dim], precision: Precision) -> Result<Tensor> {
+/// Reads one input's array and checks that it fits. Where the network fixes the batch, any number of samples does: the last
+/// run is filled up.
+fn array(path: &Path, name: &str, shape: &[Dim], batch: Option<usize>, precision: Precision) -> Result<Tensor> {
     let tensor = npy::read(path)?;
     let place = path.display();
     let wanted = || shape.iter().map(Dim::to_string).collect::<Vec<_>>().join("×");
     let given = tensor.shape();
     let fits = given.len() == shape.len()
-        && given.iter().zip(shape).all(|(n, dim)| match dim {
-            Dim::Fixed(size) => n == size,
+        && given.iter().zip(shape).enumerate().all(|(axis, (n, dim))| match dim {
+            Dim::Fixed(size) => n == size || (counts_samples(axis, *dim, batch) && *n > 0),
             Dim::Batch(k) => *n > 0 && n.is_multiple_of(*k),
         });
     if !fits {
@@ -118,26 +122,43 @@ fn array(path: &Path, name: &str, shape: &[Dim], precision: Precision) -> Result
         }
         bail!(message);
     }
-    check_finite(&tensor, shape).with_context(|| place.to_string())?;
+    let count = samples(&tensor, shape, batch);
+    check_finite(&tensor, count).with_context(|| place.to_string())?;
     let tensor = with_precision(tensor, precision)?;
-    check_finite(&tensor, shape).with_context(|| format!("{place}, as float32"))?;
+    check_finite(&tensor, count).with_context(|| format!("{place}, as float32"))?;
     Ok(tensor)
 }
 
-fn check_finite(tensor: &Tensor, shape: &[Dim]) -> Result<()> {
+fn check_finite(tensor: &Tensor, samples: usize) -> Result<()> {
     let Some(at) = tensor.first_non_finite() else { return Ok(()) };
-    let per_sample = (tensor.len() / samples(tensor, shape).max(1)).max(1);
+    let per_sample = (tensor.len() / samples.max(1)).max(1);
     let value = tensor.get(at).unwrap_or(f64::NAN);
     bail!("value {} of sample {} is {value}; inputs must be finite", at % per_sample, at / per_sample)
 }
 
+/// Whether an axis is the batch axis of a network that fixes its size.
+fn counts_samples(axis: usize, dim: Dim, batch: Option<usize>) -> bool {
+    axis == 0 && batch.is_some_and(|size| dim == Dim::Fixed(size))
+}
+
 /// Number of samples in a tensor of that shape.
-fn samples(tensor: &Tensor, shape: &[Dim]) -> usize {
-    let batch = shape.iter().zip(tensor.shape()).find_map(|(dim, n)| match dim {
+fn samples(tensor: &Tensor, shape: &[Dim], batch: Option<usize>) -> usize {
+    let mut axes = shape.iter().zip(tensor.shape()).enumerate();
+    let count = axes.find_map(|(axis, (dim, n))| match dim {
         Dim::Batch(k) => Some(n / (*k).max(1)),
-        Dim::Fixed(_) => None,
+        Dim::Fixed(_) => counts_samples(axis, *dim, batch).then_some(*n),
     });
-    batch.unwrap_or(1)
+    count.unwrap_or(1)
+}
+
+/// The shape of what one sample gives in a tensor.
+pub fn sample_shape(shape: &[Dim], batch: Option<usize>) -> Vec<usize> {
+    let own = |(axis, dim): (usize, &Dim)| match dim {
+        Dim::Batch(1) => None,
+        Dim::Fixed(_) if counts_samples(axis, *dim, batch) => None,
+        dim => Some(dim.at(1)),
+    };
+    shape.iter().enumerate().filter_map(own).collect()
 }
 
 fn with_precision(tensor: Tensor, precision: Precision) -> Result<Tensor> {
@@ -146,4 +167,31 @@ fn with_precision(tensor: Tensor, precision: Precision) -> Result<Tensor> {
         Precision::F32 => Tensor::from_f32(shape, tensor.to_vec())?,
         Precision::F64 => Tensor::from_f64(shape, tensor.to_vec())?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_axis_that_counts_samples() {
+        let (n, f) = (Dim::Batch(1), Dim::Fixed);
+        let cases = [
+            (vec![n, f(3), f(4)], None, vec![3, 4]),
+            (vec![f(3), n], None, vec![3]),
+            (vec![Dim::Batch(7), f(4)], None, vec![7, 4]),
+            (vec![f(1), f(5)], Some(1), vec![5]),
+            (vec![f(4), f(5)], Some(4), vec![5]),
+            // Nothing says that this axis counts samples.
+            (vec![f(5)], Some(1), vec![5]),
+            (vec![], Some(1), vec![]),
+        ];
+        for (shape, batch, want) in cases {
+            assert_eq!(sample_shape(&shape, batch), want, "{shape:?}");
+        }
+        let tensor = Tensor::from_f32([3, 5], vec![0.0; 15]).unwrap();
+        assert_eq!(samples(&tensor, &[f(1), f(5)], Some(1)), 3);
+        assert_eq!(samples(&tensor, &[f(3), f(5)], Some(1)), 1);
+        assert_eq!(samples(&tensor, &[n, f(5)], None), 3);
+    }
 }

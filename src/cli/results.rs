@@ -10,7 +10,7 @@ use relprop::input::npy;
 use relprop::{Explanation, Network, Op, TargetExplanation, Tensor, ValueId};
 
 use super::args::ExplainArgs;
-use super::items::Item;
+use super::items::{Item, sample_shape};
 use super::model::Model;
 use super::report::{Class, Conservation, Input, Target};
 use super::slug;
@@ -44,7 +44,7 @@ impl<'a> Writer<'a> {
     ) -> Writer<'a> {
         let shape = &model.network.value(output).shape;
         let inputs = inputs.iter().filter_map(|p| p.canonicalize().ok()).collect();
-        let output_shape: Vec<usize> = shape.iter().skip(1).map(|d| d.at(1)).collect();
+        let output_shape = sample_shape(shape, model.network.fixed_batch(output));
         let softmax = output_shape.len() == 1 && output_shape[0] > 1 && !ends_in_activation(&model.network, output);
         Writer { args, model, targets, output: output_shape, softmax, inputs }
     }

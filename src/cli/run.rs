@@ -15,7 +15,8 @@ use super::{say, slug};
 pub fn run(args: &RunArgs) -> Result<ExitCode> {
     let dims = args.dims.iter().cloned().collect();
     let network = Network::from_onnx_with(&args.model, &OnnxOptions { dims, ..OnnxOptions::default() })?;
-    let item = items::arrays(&args.inputs, &network, args.device.precision())?;
+    let fixed = network.outputs().first().and_then(|output| network.fixed_batch(*output));
+    let item = items::arrays(&args.inputs, &network, fixed, args.device.precision())?;
     let (backend, precision) = (args.device.backend(), args.device.precision());
     let mut predictor =
         Predictor::new(&network, args.device.batch, backend, precision, args.device.adapter.as_deref())?;

@@ -16,13 +16,19 @@ pub struct NamedTarget {
 /// Reads `best`, `top:K`, a number, a label, `A~B`, or several with commas between them, for an output of `values` values a
 /// sample. A label that holds a comma may stand alone.
 pub fn parse(text: &str, labels: &Labels, values: usize) -> Result<Vec<NamedTarget>> {
-    let mut targets = Vec::new();
+    let mut targets: Vec<NamedTarget> = Vec::new();
     let whole = labels.find(text).is_ok();
     for part in text.split(',').filter(|_| !whole).chain(whole.then_some(text)) {
-        for target in one(part.trim(), labels, values)? {
-            if !targets.contains(&target) {
-                targets.push(target);
+        for mut target in one(part.trim(), labels, values)? {
+            let same = |t: &NamedTarget| t.target == target.target && t.name.trim_end_matches('_') == target.name;
+            if targets.contains(&target) || targets.iter().any(same) {
+                continue;
             }
+            // Other targets' files must not be overwritten, on file systems that ignore case neither.
+            while targets.iter().any(|t| t.name.to_lowercase() == target.name.to_lowercase()) {
+                target.name.push('_');
+            }
+            targets.push(target);
         }
     }
     Ok(targets)
@@ -71,8 +77,8 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Vec<(String, Target)>> {
-        let labels = Labels::from_text("tabby\ntiger_cat\nnail, drawing pin\nbus");
-        Ok(parse(text, &labels, 4)?.into_iter().map(|t| (t.name, t.target)).collect())
+        let labels = Labels::from_text("tabby\ntiger_cat\nnail, drawing pin\nbus\na b\na/b");
+        Ok(parse(text, &labels, 6)?.into_iter().map(|t| (t.name, t.target)).collect())
     }
 
     #[test]
@@ -84,6 +90,7 @@ mod tests {
             ("Tiger cat", vec![("tiger_cat", Target::Index(1))]),
             ("nail, drawing pin", vec![("nail__drawing_pin", Target::Index(2))]),
             ("tabby, 3,tabby", vec![("tabby", Target::Index(0)), ("3", Target::Index(3))]),
+            ("a b,a/b,a/b", vec![("a_b", Target::Index(4)), ("a_b_", Target::Index(5))]),
             ("tabby ~ bus", vec![("tabby-vs-bus", Target::Difference(0, 3))]),
         ];
         for (text, want) in cases {
@@ -95,14 +102,14 @@ mod tests {
     #[test]
     fn wrong_targets_say_what_there_is() {
         let cases = [
-            ("4", "from 0 to 3"),
-            ("-1", "from 0 to 3"),
-            ("99999999999999999999", "from 0 to 3"),
-            ("top:0", "from 1 to 4"),
-            ("top:5", "from 1 to 4"),
+            ("6", "from 0 to 5"),
+            ("-1", "from 0 to 5"),
+            ("99999999999999999999", "from 0 to 5"),
+            ("top:0", "from 1 to 6"),
+            ("top:7", "from 1 to 6"),
             ("tabbi", "nearest names are: tabby"),
             ("tabby,", "no class \"\""),
-            ("tabby~9", "from 0 to 3"),
+            ("tabby~9", "from 0 to 5"),
         ];
         for (text, want) in cases {
             let error = read(text).unwrap_err();

@@ -3,6 +3,7 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::Mutex;
 
+use crate::error::{Error, Result};
 use crate::plan::{BufferId, Element, Plan};
 use crate::tensor::Real;
 
@@ -58,6 +59,29 @@ impl<T: Real> Memory<T> {
         self.write(buffer, |memory, values| kernel(memory, values, &mut indices[..len]));
         self.indices[slot] = indices;
     }
+}
+
+/// Refuses a plan, at `bytes` a float, that the machine's memory cannot hold: to begin with it would end in the program's
+/// being killed, not in an error.
+pub(super) fn check(plan: &Plan, bytes: usize) -> Result<()> {
+    let (_, need) = plan.memory(bytes);
+    match available() {
+        Some(have) if need > have => Err(Error::Memory {
+            what: format!("a run of {} samples", plan.batch),
+            need,
+            place: "this machine's memory".to_string(),
+            have,
+            help: "use a smaller batch".to_string(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Bytes of memory that are free, as Linux estimates them; `None` elsewhere.
+fn available() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// Scratch vectors that outlive a run, so that hot loops neither allocate nor touch fresh pages.

@@ -85,9 +85,11 @@ impl<T: Real> CpuExecutor<T> {
     ///
     /// # Errors
     /// [`Error::Malformed`](crate::Error::Malformed) when the plan contradicts itself: a buffer of a size that its step cannot have, or a step
-    /// that would overwrite what it reads.
+    /// that would overwrite what it reads; [`Error::Memory`](crate::Error::Memory) when the machine has not that much memory
+    /// free (known on Linux).
     pub fn new(plan: Plan) -> Result<CpuExecutor<T>> {
         check::plan(&plan)?;
+        memory::check(&plan, std::mem::size_of::<T>())?;
         let weights = plan.weights.iter().map(Prepared::new).collect();
         let mut memory = Memory::new(&plan);
         for constant in &plan.constants {

@@ -76,6 +76,10 @@ impl Device {
                 Err(Error::Device(what.to_string()))
             }
             (Backend::Gpu, Precision::F32) => Ok(Device::on_gpu(Gpu::open(adapter)?, "it was asked for")),
+            (Backend::Cpu, _) | (Backend::Auto, Precision::F64) if adapter.is_some() => {
+                let what = "an adapter was asked for, but the CPU computes: leave one of them out";
+                Err(Error::Device(what.to_string()))
+            }
             (Backend::Cpu, _) => Ok(Device::on_cpu(precision, "it was asked for")),
             (Backend::Auto, Precision::F64) => Ok(Device::on_cpu(precision, "float64 was asked for")),
             (Backend::Auto, Precision::F32) if adapter.is_some() => {

@@ -307,11 +307,14 @@ fn memory(plan: &Plan, precision: Precision) -> Memory {
 fn build(device: &Device, options: &mut PlanOptions, make: impl Fn(&PlanOptions) -> Result<Plan>) -> Result<Built> {
     let start = Instant::now();
     loop {
-        let plan = make(options)?;
-        let fitting = plan.batch;
-        match device.executor(plan.clone()) {
-            Ok(executor) => return Ok(Built { plan, executor, took: start.elapsed() }),
-            Err(Error::Memory { .. }) if fitting > 1 && options.batch > 1 => options.batch = options.batch.div_ceil(2),
+        let made = make(options).and_then(|plan| {
+            // What is tried next; a network that fixes its batch is not tried twice.
+            options.batch = options.batch.min(plan.batch);
+            Ok((device.executor(plan.clone())?, plan))
+        });
+        match made {
+            Ok((executor, plan)) => return Ok(Built { plan, executor, took: start.elapsed() }),
+            Err(Error::Memory { .. }) if options.batch > 1 => options.batch = options.batch.div_ceil(2),
             Err(error) => return Err(error),
         }
     }

@@ -90,7 +90,7 @@ impl NetworkBuilder {
         let shapes: Vec<&[Dim]> = inputs.iter().map(|i| self.shape(*i)).collect();
         let shape = shape::infer(&op, &shapes).map_err(|what| Error::shape(place(), what))?;
         if !shape::is_possible(&shape) {
-            return Err(Error::shape(place(), format!("the output {} is too large", shape::display(&shape))));
+            return Err(Error::shape(place(), format!("the output {} is too large, or empty", shape::display(&shape))));
         }
         let output = self.value(output, shape);
         let name = if name.is_empty() { &self.network.values[output.0].name } else { name };
@@ -212,11 +212,17 @@ impl NetworkBuilder {
     /// output needs.
     ///
     /// # Errors
-    /// [`Error::Malformed`] when there is no input or no output.
+    /// [`Error::Malformed`] when there is no input or no output; [`Error::Shape`] when an input is empty.
     pub fn build(self) -> Result<Network> {
         let network = self.network;
         if network.inputs.is_empty() || network.outputs.is_empty() {
             return Err(Error::malformed(network.name, "a network needs at least one input and one output"));
+        }
+        for value in network.inputs.iter().map(|i| network.value(*i)) {
+            if !shape::is_possible(&value.shape) {
+                let what = format!("the shape {} is too large, or empty", shape::display(&value.shape));
+                return Err(Error::shape(format!("{}: input \"{}\"", network.name, value.name), what));
+            }
         }
         super::canonize::canonize(network)
     }

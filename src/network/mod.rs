@@ -112,6 +112,20 @@ impl Network {
         self.inputs.iter().any(|i| self.value(*i).shape.iter().any(|d| matches!(d, Dim::Batch(_))))
     }
 
+    /// The number of samples in a run where the file fixes it, `None` where the batch is open. It is the size of the first
+    /// axis where all inputs and `output` share it; else nothing says which axis counts samples, and a run is one sample.
+    pub fn fixed_batch(&self, output: ValueId) -> Option<usize> {
+        if self.has_open_batch() {
+            return None;
+        }
+        let first = |id: &ValueId| match self.value(*id).shape.as_slice() {
+            [Dim::Fixed(size), _, ..] => Some(*size),
+            _ => None,
+        };
+        let own = self.value(output).shape.first().and_then(|d| d.fixed()).unwrap_or(1);
+        Some(if self.inputs.iter().all(|i| first(i) == Some(own)) { own } else { 1 })
+    }
+
     /// Number of constants (weights, biases, scales) in the network.
     pub fn parameter_count(&self) -> usize {
         self.nodes.iter().flat_map(|n| n.op.constants()).map(|t| t.len()).sum()

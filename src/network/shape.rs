@@ -62,9 +62,18 @@ pub(crate) fn volume(shape: &[Dim]) -> Option<(usize, u32)> {
     })
 }
 
-/// Whether a sample of that shape could be held by any machine: fewer than 2⁴⁰ values.
+/// The most values a tensor may have; more could not be held by any machine.
+pub(crate) const MOST_VALUES: usize = 1 << 40;
+
+/// Whether a sample of that shape holds values, and could be held by any machine.
 pub(crate) fn is_possible(shape: &[Dim]) -> bool {
-    volume(shape).is_some_and(|(n, _)| n < 1 << 40)
+    volume(shape).is_some_and(|(n, _)| n > 0) && values(shape, 1).is_some()
+}
+
+/// The number of values at a batch size, unless no machine could hold them.
+pub(crate) fn values(shape: &[Dim], batch: usize) -> Option<usize> {
+    let (factor, power) = volume(shape)?;
+    batch.checked_pow(power)?.checked_mul(factor).filter(|n| *n < MOST_VALUES)
 }
 
 /// The shape of an op's output. The error says what does not fit; the caller knows where.

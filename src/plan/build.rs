@@ -7,13 +7,15 @@ use super::lifetime;
 use super::planner::Planner;
 use super::*;
 use crate::error::{Error, Result};
+use crate::network::shape::{MOST_VALUES, display, values};
 use crate::network::{Dim, Network, Op, ValueId};
 use crate::rules::{Composite, LayerRule};
 
 /// What an explanation's plan is made for.
 #[derive(Clone, Debug)]
 pub struct PlanOptions {
-    /// Number of samples in a run; at least 1. A network without an open batch axis has its own.
+    /// Number of samples in a run; at least 1. A network without an open batch axis has its own; where an input, the output
+    /// or a wanted layer does not begin with the batch axis, samples run one by one.
     pub batch: usize,
     /// The output to explain; a softmax behind it is left out.
     pub output: ValueId,
@@ -37,7 +39,9 @@ impl Plan {
         let live = live(network, &[explained]);
         let facts = Facts::of(network, &rules, explained, &live);
         check_rms(network, composite, &rules)?;
-        let batch = batch_size(network, explained, options.batch)?;
+        let mut crossing = vec![explained];
+        crossing.extend(network.inputs().iter().chain(&options.layers));
+        let batch = batch_size(network, &crossing, options.batch)?;
         let mut planner = Planner::new(network, facts, batch);
         planner.stabiliser = composite.stabiliser;
         planner.share_denominators = options.several_targets;
@@ -88,10 +92,8 @@ impl Plan {
     /// As [`Plan::explain`].
     pub fn forward(network: &Network, batch: usize) -> Result<Plan> {
         let live = live(network, network.outputs());
-        let batch = match network.outputs().first() {
-            Some(output) => batch_size(network, *output, batch)?,
-            None => batch,
-        };
+        let crossing: Vec<ValueId> = network.outputs().iter().chain(network.inputs()).copied().collect();
+        let batch = batch_size(network, &crossing, batch)?;
         let rules = vec![LayerRule::Route; network.nodes().len()];
         let facts = Facts::of(network, &rules, network.outputs()[0], &vec![false; live.len()]);
         let mut planner = Planner::new(network, facts, batch);
@@ -158,9 +160,10 @@ impl Sums {
         pieces: &[BufferId],
     ) {
         let Some(table) = self.table else { return };
+        let fixed = (!planner.network.has_open_batch()).then_some(Dim::Fixed(planner.batch));
         let batch_first = |v: &ValueId| {
-            let shape = &planner.network.value(*v).shape;
-            planner.batch == 1 || matches!(shape.first(), Some(Dim::Batch(_)))
+            let first = planner.network.value(*v).shape.first();
+            planner.batch == 1 || matches!(first, Some(Dim::Batch(_))) || (first.is_some() && first == fixed.as_ref())
         };
         if !node.inputs.iter().chain([&node.output]).all(batch_first) {
             return;
@@ -232,24 +235,33 @@ impl Planner<'_> {
             inputs,
             outputs,
             relevances,
-            sums: sums.table,
+            // Without a row there is nothing to read back.
+            sums: sums.table.filter(|_| sum_rows > 0),
             sum_rows,
             layer_sums: sums.layers,
         }
     }
 }
 
-/// Follows a tensor back through a softmax at the output, and reshapes behind it, to the logits.
+/// Follows a tensor back through a softmax at the output, and what behind it keeps the order of values, to the logits.
 fn before_softmax(network: &Network, output: ValueId) -> ValueId {
     let mut value = output;
     while let Some(node) = network.producer(value) {
         match node.op {
             Op::Softmax { .. } => return node.inputs[0],
-            Op::Reshape { .. } | Op::Transpose { .. } => value = node.inputs[0],
+            Op::Reshape { .. } => value = node.inputs[0],
+            Op::Transpose { ref perm } if keeps_order(perm, &network.value(node.inputs[0]).shape) => {
+                value = node.inputs[0];
+            }
             _ => break,
         }
     }
     output
+}
+
+/// Whether a transpose moves nothing but axes of size 1: the values stay where they are, and so do the targets' indices.
+fn keeps_order(perm: &[usize], shape: &[Dim]) -> bool {
+    perm.iter().filter(|axis| shape[**axis] != Dim::Fixed(1)).is_sorted()
 }
 
 /// For each node, whether one of the tensors depends on it.
@@ -270,15 +282,32 @@ fn live(network: &Network, ends: &[ValueId]) -> Vec<bool> {
     live
 }
 
-/// The number of samples in a run.
-fn batch_size(network: &Network, explained: ValueId, wanted: usize) -> Result<usize> {
+/// The number of samples in a run whose `crossing` tensors, the explained output or first output in front, are given or read
+/// back: the one that was asked for where all of them have the batch as their first axis, so that samples lie one behind the
+/// other; else what the file fixes, or 1.
+fn batch_size(network: &Network, crossing: &[ValueId], wanted: usize) -> Result<usize> {
     if wanted == 0 {
         return Err(Error::Input("a batch needs at least one sample".to_string()));
     }
-    if network.has_open_batch() {
-        return Ok(wanted);
+    if let Some(fixed) = crossing.first().and_then(|output| network.fixed_batch(*output)) {
+        return Ok(fixed);
     }
-    let own = network.value(explained).shape.first().map_or(1, |d| d.at(1));
-    let inputs = network.inputs().iter().all(|i| network.value(*i).shape.first().map_or(1, |d| d.at(1)) == own);
-    Ok(if inputs { own.max(1) } else { 1 })
+    if !crossing.iter().all(|v| matches!(network.value(*v).shape.first(), Some(Dim::Batch(_)))) {
+        return Ok(1);
+    }
+    match network.values.iter().find(|v| values(&v.shape, wanted).is_none()) {
+        None => Ok(wanted),
+        Some(value) => Err(Error::Memory {
+            what: format!(
+                "{}: tensor \"{}\" of {} at a batch of {wanted}",
+                network.name(),
+                value.name,
+                display(&value.shape)
+            ),
+            need: u64::MAX,
+            place: "any machine".to_string(),
+            have: 4 * MOST_VALUES as u64,
+            help: "use a smaller batch".to_string(),
+        }),
+    }
 }

@@ -51,7 +51,8 @@ impl Facts {
         match &node.op {
             Op::Activation(activation) => match activation {
                 Activation::Relu | Activation::Sigmoid | Activation::HardSigmoid { .. } | Activation::Softplus => true,
-                Activation::Clip { low, .. } => *low >= 0.0 || inputs(),
+                Activation::Clip { low, high } => *high >= 0.0 && (*low >= 0.0 || inputs()),
+                Activation::Selu { gamma, .. } => *gamma >= 0.0 && inputs(),
                 _ => inputs(),
             },
             Op::Resample(r) => inputs() && r.maps.iter().all(|(_, map)| map.is_non_negative()),

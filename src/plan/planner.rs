@@ -168,9 +168,9 @@ impl<'a> Planner<'a> {
             let buffer = self.constant(values, label);
             return Operand { buffer, ..operand };
         }
-        // Constants have size 1 on the batch axis, so one sample's copy serves all.
-        let sample = &to[1..];
-        let spread = spread(&values, tensor.shape(), sample);
+        // Where it is the same along the first axis, one row's copy serves all.
+        let same = tensor.shape().len() < to.len() || tensor.shape().first() == Some(&1);
+        let spread = spread(&values, tensor.shape(), if same { &to[1..] } else { to });
         let count = spread.len();
         Operand { buffer: self.constant(spread, label), inner: 1, count }
     }
