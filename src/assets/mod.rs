@@ -11,7 +11,7 @@ use crate::onnx::OnnxOptions;
 /// SqueezeNet 1.1 for ImageNet as ONNX, with float16 weights. Input `N×3×227×227`, output 1000 logits.
 pub const SQUEEZENET: &[u8] = include_bytes!("squeezenet1_1.onnx");
 
-/// How [`SQUEEZENET`] wants its input: a [`ModelDescription`](crate::input::ModelDescription) in TOML.
+/// How [`SQUEEZENET`] wants its input: a [`ModelDescription`] in TOML.
 pub const SQUEEZENET_DESCRIPTION: &str = include_str!("squeezenet1_1.toml");
 
 /// The names of the 1000 ImageNet classes, one a line.
