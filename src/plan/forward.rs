@@ -1,6 +1,6 @@
 //! The forward pass: each op as steps.
 
-use super::linear::layer;
+use super::linear::{layer, three};
 use super::planner::{Pass, Planner};
 use super::*;
 use crate::error::{Error, Result};
@@ -113,11 +113,6 @@ impl Planner<'_> {
             return Err(Error::shape(self.place(node), "is not a max pooling"));
         };
         let (from, to) = (self.shape(node.inputs[0]), self.shape(node.output));
-        let three = |list: &[usize], default: usize| -> [usize; 3] {
-            let mut all = [default; 3];
-            all[3 - list.len()..].copy_from_slice(list);
-            all
-        };
         let before: Vec<usize> = pool.pads.iter().map(|p| p[0]).collect();
         let windows = Windows {
             planes: from[0] * from[1],

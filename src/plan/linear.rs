@@ -54,19 +54,16 @@ impl Layer<'_> {
     }
 }
 
+/// Three spatial axes, filled up in front with `default`.
+pub(super) fn three(list: &[usize], default: usize) -> [usize; 3] {
+    let mut all = [default; 3];
+    all[3 - list.len()..].copy_from_slice(list);
+    all
+}
+
 /// The node as a [`Layer`], or `None` when it is not linear.
 pub(super) fn layer<'a>(node: &'a Node, input: &[usize], output: &[usize]) -> Option<Layer<'a>> {
-    let spatial = |shape: &[usize]| -> [usize; 3] {
-        let axes = shape.get(2..).unwrap_or_default();
-        let mut sizes = [1; 3];
-        sizes[3 - axes.len()..].copy_from_slice(axes);
-        sizes
-    };
-    let three = |list: &[usize], default: usize| -> [usize; 3] {
-        let mut all = [default; 3];
-        all[3 - list.len()..].copy_from_slice(list);
-        all
-    };
+    let spatial = |shape: &[usize]| three(shape.get(2..).unwrap_or_default(), 1);
     match &node.op {
         Op::Conv(conv) | Op::ConvTranspose(conv) => {
             let forward = matches!(node.op, Op::Conv(_));
