@@ -285,7 +285,7 @@ fn wrong_targets_are_errors() {
     for target in
         [Target::Top(3), Target::Index(3), Target::Vector(vec![1.0]), Target::Each(vec![0]), Target::Each(vec![0, 3])]
     {
-        assert!(matches!(explain(&net, 2, &x, &[target.clone()]), Err(Error::Target(_))), "{target:?}");
+        assert!(matches!(explain(&net, 2, &x, std::slice::from_ref(&target)), Err(Error::Target(_))), "{target:?}");
     }
     assert!(explain(&net, 2, &x, &[]).is_err());
     assert!(explain(&net, 2, &[], &[Target::Best]).is_err());
