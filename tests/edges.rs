@@ -83,16 +83,27 @@ fn samples_that_do_not_lie_one_behind_the_other_run_one_by_one() {
 
 #[test]
 fn a_transpose_behind_a_softmax_must_keep_the_order() {
-    let softmax = |perm: Vec<usize>, shape: &[usize]| {
+    let softmax = |before: Option<Vec<usize>>, axis: usize, behind: Vec<usize>, shape: &[usize]| {
         let mut net = Network::builder("net");
-        let x = net.input("x", shape);
-        let y = net.add("softmax", Op::Softmax { axis: 1, log: false }, &[x]).unwrap();
-        let y = net.add("t", Op::Transpose { perm }, &[y]).unwrap();
-        explain(&built(net, y), 1, &[tensor(&[&[1], shape].concat(), 1)], &[Target::Index(1)])
+        let mut x = net.input("x", shape);
+        if let Some(perm) = before {
+            x = net.add("before", Op::Transpose { perm }, &[x])?;
+        }
+        let y = net.add("softmax", Op::Softmax { axis, log: false }, &[x])?;
+        let y = net.add("behind", Op::Transpose { perm: behind }, &[y])?;
+        let x = tensor(&[&[2], shape].concat(), 1);
+        let explanation = explain(&built(net, y), 2, std::slice::from_ref(&x), &[Target::Index(1)])?;
+        assert_eq!(explanation.output.to_vec::<f64>(), x.to_vec::<f64>());
+        Ok::<_, Error>(explanation)
     };
-    assert!(softmax(vec![0, 2, 1], &[3, 1]).is_ok());
+    assert!(softmax(None, 1, vec![0, 2, 1], &[3, 1]).is_ok());
+    // As exporters write a softmax along the channels: the logits are those in front of the first transpose.
+    let channels = softmax(Some(vec![0, 2, 3, 1]), 3, vec![0, 3, 1, 2], &[3, 2, 4]).unwrap();
+    assert_eq!(channels.output.shape(), [2, 3, 2, 4]);
     // Index 1 of the output is not index 1 of the logits.
-    assert!(softmax(vec![0, 2, 1], &[3, 2]).unwrap_err().to_string().contains("softmax"));
+    for before in [None, Some(vec![0, 1, 2])] {
+        assert!(softmax(before, 1, vec![0, 2, 1], &[3, 2]).unwrap_err().to_string().contains("softmax"));
+    }
 }
 
 #[test]
@@ -281,4 +292,26 @@ fn wrong_targets_are_errors() {
     for shape in [vec![4], vec![2, 3], vec![0, 4], vec![1, 2, 4]] {
         assert!(explain(&net, 2, &[tensor(&shape, 1)], &[Target::Best]).is_err(), "{shape:?}");
     }
+}
+
+#[test]
+fn a_composite_that_names_a_layer_that_is_not_there() {
+    let (net, y) = dense(vec![Dim::Batch(1), Dim::Fixed(4)]);
+    let net = built(net, y);
+    let read = |name: &str| {
+        let text = format!("[[rules]]\nname = \"{name}\"\nrule = \"flat\"\n[[rules]]\nrule = \"epsilon\"\n");
+        Composite::from_toml("mine.toml", &text).unwrap().assign(&net)
+    };
+    let message = read("dens").unwrap_err().to_string();
+    assert!(message.contains("no layer \"dens\"") && message.contains("are: dense"), "{message}");
+    assert!(read("dense").is_ok() && read("features.*").is_ok());
+}
+
+#[test]
+fn what_the_system_says_is_told_once() {
+    let error = Network::from_onnx("no/such/file.onnx").unwrap_err();
+    assert!(
+        std::error::Error::source(&error).is_none() && error.to_string().starts_with("no/such/file.onnx: "),
+        "{error}"
+    );
 }

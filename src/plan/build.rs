@@ -243,18 +243,27 @@ impl Planner<'_> {
     }
 }
 
-/// Follows a tensor back through a softmax at the output, and what behind it keeps the order of values, to the logits.
+/// Follows a tensor back through a softmax at the output, and what behind it keeps the order of values, to the logits. Where
+/// the softmax stands between a transpose and its inverse, they are what goes into the transpose.
 fn before_softmax(network: &Network, output: ValueId) -> ValueId {
     let mut value = output;
+    let mut moved: Option<&[usize]> = None;
     while let Some(node) = network.producer(value) {
-        match node.op {
-            Op::Softmax { .. } => return node.inputs[0],
-            Op::Reshape { .. } => value = node.inputs[0],
-            Op::Transpose { ref perm } if keeps_order(perm, &network.value(node.inputs[0]).shape) => {
-                value = node.inputs[0];
+        let input = node.inputs[0];
+        match (&node.op, moved) {
+            (Op::Softmax { .. }, None) => return input,
+            (Op::Softmax { .. }, Some(back)) => {
+                return match network.producer(input).map(|n| (&n.op, n.inputs[0])) {
+                    Some((Op::Transpose { perm }, logits)) if back.iter().map(|a| perm[*a]).eq(0..perm.len()) => logits,
+                    _ => output,
+                };
             }
+            (Op::Reshape { .. }, None) => {}
+            (Op::Transpose { perm }, None) if keeps_order(perm, &network.value(input).shape) => {}
+            (Op::Transpose { perm }, None) => moved = Some(perm),
             _ => break,
         }
+        value = input;
     }
     output
 }

@@ -76,7 +76,7 @@ impl Selector {
     /// For each node of the network, whether it is chosen.
     ///
     /// # Errors
-    /// [`Error::Composite`] when the position names a layer that is not there or the name is no valid pattern.
+    /// [`Error::Composite`] when a layer is named that is not there or the name is no valid pattern.
     pub(crate) fn choose(&self, network: &Network, composite: &str) -> Result<Vec<bool>> {
         let nodes = network.nodes();
         let kind: Vec<bool> = nodes.iter().map(|n| self.kind.includes(&n.op)).collect();
@@ -108,6 +108,13 @@ impl Selector {
             }
         };
         if let Some(pattern) = &self.name {
+            // A pattern may fit some networks and not others; a plain name that is not there is a mistake.
+            let plain = !pattern.contains(['*', '?', '[']);
+            if plain && !nodes.iter().any(|n| n.name == *pattern) {
+                let near = crate::text::nearest(pattern, nodes.iter().map(|n| n.name.as_str()), 3).join(", ");
+                let what = format!("{} has no layer \"{pattern}\"; the nearest names are: {near}", network.name());
+                return Err(Error::composite(composite, what));
+            }
             let pattern = glob::Pattern::new(pattern)
                 .map_err(|e| Error::composite(composite, format!("the name pattern \"{pattern}\": {e}")))?;
             for (chosen, node) in chosen.iter_mut().zip(nodes) {
