@@ -120,7 +120,7 @@ impl Gpu {
     /// Opens an adapter: the best one whose name contains `adapter` (upper and lower case alike), else the best one. A
     /// discrete GPU is better than an integrated one, that than a virtual one, and software comes last.
     ///
-    /// Shaders are compiled with run-time checks in debug builds and without them in release builds; the environment
+    /// Shaders are compiled with run-time checks in debug builds and for software adapters, else without; the environment
     /// variable `RELPROP_SHADER_CHECKS` (1 or 0) overrides it.
     ///
     /// # Errors
@@ -166,7 +166,8 @@ impl Gpu {
         let checks = match std::env::var(CHECKS_VARIABLE).as_deref() {
             Ok("0") => false,
             Ok("1") => true,
-            _ => cfg!(debug_assertions),
+            // Software compiles unchecked shaders longer than it gains: without loop counters more is unrolled.
+            _ => cfg!(debug_assertions) || info.is_software,
         };
         Ok(Gpu { inner: Arc::new(Inner { device, queue, info, checks, kernels: Mutex::default(), failure }) })
     }
