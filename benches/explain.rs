@@ -5,20 +5,12 @@
 //! ```
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use relprop::input::{ModelDescription, Preprocess, decode_image};
-use relprop::{Backend, Composite, Explainer, Network, OnnxOptions, Precision, Predictor, Target, Tensor, assets};
-
-fn sample() -> relprop::Result<(Network, Tensor)> {
-    let network = Network::from_onnx_bytes("SqueezeNet 1.1", assets::SQUEEZENET, &OnnxOptions::default())?;
-    let description = ModelDescription::from_toml("squeezenet1_1.toml", assets::SQUEEZENET_DESCRIPTION)?;
-    let input = network.value(network.inputs()[0]);
-    let preprocess = Preprocess::new(&description, &input.name, &input.shape)?;
-    let photo = decode_image("the sample photo", assets::PHOTO)?;
-    Ok((network, preprocess.apply(&photo).tensor))
-}
+use relprop::assets::{self, Sample};
+use relprop::{Backend, Composite, Explainer, Precision, Predictor, Target};
 
 fn explain(c: &mut Criterion) {
-    let (network, x) = sample().expect("the embedded network and photo");
+    let Sample { network, preprocess, photo, .. } = assets::sample().expect("the embedded network and photo");
+    let x = preprocess.apply(&photo).tensor;
     let mut group = c.benchmark_group("squeezenet");
     group.sample_size(10);
     for backend in [Backend::Cpu, Backend::Gpu] {

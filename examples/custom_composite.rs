@@ -4,10 +4,8 @@
 //! cargo run --release --example custom_composite
 //! ```
 
-use relprop::input::{ModelDescription, Preprocess, decode_image};
-use relprop::{
-    Composite, Explainer, LayerKind, Network, OnnxOptions, Position, Rule, Selector, Target, Tensor, assets,
-};
+use relprop::assets::{self, Sample};
+use relprop::{Composite, Explainer, LayerKind, Position, Rule, Selector, Target};
 
 const TOML: &str = r#"
 name = "from TOML"
@@ -28,13 +26,13 @@ stabiliser = "rms"
 "#;
 
 fn main() -> relprop::Result<()> {
-    let network = Network::from_onnx_bytes("SqueezeNet 1.1", assets::SQUEEZENET, &OnnxOptions::default())?;
+    let Sample { network, preprocess, photo, .. } = assets::sample()?;
     let by_hand = Composite::new("by hand")
         .with_rule(Selector::first(LayerKind::Convolution), Rule::parse("wsquare")?)
         .with_rule(Selector { position: Some(Position::Last), ..Selector::default() }, Rule::epsilon(1e-6))
         .with_rule(Selector::of_kind(LayerKind::Linear), Rule::alpha_beta(2.0, 1.0));
     let from_toml = Composite::from_toml("mine.toml", TOML)?;
-    let input = sample(&network)?;
+    let input = preprocess.apply(&photo).tensor;
     for composite in [by_hand, from_toml, Composite::parse("epsilon-plus")?] {
         let name = composite.name().to_string();
         let mut explainer = Explainer::builder(&network, composite).build()?;
@@ -44,12 +42,4 @@ fn main() -> relprop::Result<()> {
         println!("{name:14} class {} logit {:.3}, at the pixels {arrived:.3}", target.chosen[0], target.seed[0]);
     }
     Ok(())
-}
-
-/// The sample photo as the network wants it.
-fn sample(network: &Network) -> relprop::Result<Tensor> {
-    let description = ModelDescription::from_toml("squeezenet1_1.toml", assets::SQUEEZENET_DESCRIPTION)?;
-    let input = network.value(network.inputs()[0]);
-    let preprocess = Preprocess::new(&description, &input.name, &input.shape)?;
-    Ok(preprocess.apply(&decode_image("the sample photo", assets::PHOTO)?).tensor)
 }

@@ -5,22 +5,19 @@
 //! ```
 
 use anyhow::Context;
+use relprop::assets::{self, Sample};
 use relprop::heatmap::{ColorMap, View};
-use relprop::input::{Labels, ModelDescription, Preprocess, decode_image, read_image};
-use relprop::{Bounds, Composite, Explainer, Network, OnnxOptions, Target, assets};
+use relprop::input::read_image;
+use relprop::{Bounds, Composite, Explainer, Target};
 
 fn main() -> anyhow::Result<()> {
-    let network = Network::from_onnx_bytes("SqueezeNet 1.1", assets::SQUEEZENET, &OnnxOptions::default())?;
-    let labels = Labels::from_text(assets::IMAGENET_LABELS);
+    let Sample { network, preprocess, labels, photo } = assets::sample()?;
     let photo = match std::env::args().nth(1) {
         Some(path) => read_image(path)?,
-        None => decode_image("the sample photo", assets::PHOTO)?,
+        None => photo,
     };
 
-    // How this network wants its input, and what its input can be at most: the box rule asks for that.
-    let description = ModelDescription::from_toml("squeezenet1_1.toml", assets::SQUEEZENET_DESCRIPTION)?;
-    let input = network.value(network.inputs()[0]);
-    let preprocess = Preprocess::new(&description, &input.name, &input.shape)?;
+    // The smallest and largest values that its input can have: the box rule asks for them.
     let (low, high) = preprocess.bounds().context("black and white have no bounds")?;
 
     let composite = Composite::parse("epsilon-gamma-box")?.with_bounds(Bounds::new(low, high)?);

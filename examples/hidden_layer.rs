@@ -4,15 +4,12 @@
 //! cargo run --release --example hidden_layer
 //! ```
 
-use relprop::input::{ModelDescription, Preprocess, decode_image};
-use relprop::{Composite, Explainer, Network, OnnxOptions, Target, assets};
+use relprop::assets::{self, Sample};
+use relprop::{Composite, Explainer, Target};
 
 fn main() -> relprop::Result<()> {
-    let network = Network::from_onnx_bytes("SqueezeNet 1.1", assets::SQUEEZENET, &OnnxOptions::default())?;
-    let description = ModelDescription::from_toml("squeezenet1_1.toml", assets::SQUEEZENET_DESCRIPTION)?;
-    let input = network.value(network.inputs()[0]);
-    let preprocess = Preprocess::new(&description, &input.name, &input.shape)?;
-    let photo = preprocess.apply(&decode_image("the sample photo", assets::PHOTO)?).tensor;
+    let Sample { network, preprocess, photo, .. } = assets::sample()?;
+    let photo = preprocess.apply(&photo).tensor;
 
     // The last concatenation: the features that the classifier reads.
     let layer = network.nodes().iter().rev().find(|n| n.op.name() == "Concat");

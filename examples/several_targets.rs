@@ -4,16 +4,12 @@
 //! cargo run --release --example several_targets
 //! ```
 
-use relprop::input::{Labels, ModelDescription, Preprocess, decode_image};
-use relprop::{Composite, Explainer, Network, OnnxOptions, Target, assets};
+use relprop::assets::{self, Sample};
+use relprop::{Composite, Explainer, Target};
 
 fn main() -> relprop::Result<()> {
-    let network = Network::from_onnx_bytes("SqueezeNet 1.1", assets::SQUEEZENET, &OnnxOptions::default())?;
-    let labels = Labels::from_text(assets::IMAGENET_LABELS);
-    let description = ModelDescription::from_toml("squeezenet1_1.toml", assets::SQUEEZENET_DESCRIPTION)?;
-    let input = network.value(network.inputs()[0]);
-    let preprocess = Preprocess::new(&description, &input.name, &input.shape)?;
-    let photo = preprocess.apply(&decode_image("the sample photo", assets::PHOTO)?).tensor;
+    let Sample { network, preprocess, labels, photo } = assets::sample()?;
+    let photo = preprocess.apply(&photo).tensor;
 
     let composite = Composite::parse("epsilon-plus")?;
     let mut explainer = Explainer::builder(&network, composite).several_targets(true).build()?;

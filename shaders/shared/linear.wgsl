@@ -4,6 +4,7 @@
 // read this one layout. A layer whose weights exceed a binding is run in chunks of groups, or of outputs m: then a
 // dispatch sees `groups` groups from `group_first` on, and `m_len` outputs of each from `m_first` on.
 
+#include "shared/grid.wgsl"
 #include "shared/part.wgsl"
 #include "shared/share.wgsl"
 
@@ -56,6 +57,7 @@ struct Params {
     share_flags: u32,
     scale: f32,
     epsilon: f32,
+    unrolled_blocks: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

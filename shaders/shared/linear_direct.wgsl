@@ -5,7 +5,7 @@ const THREADS: u32 = 64u;
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-    let i = (workgroup.y * params.grid_width + workgroup.x) * THREADS + thread;
+    let i = workgroup_index(workgroup, params.grid_width) * THREADS + thread;
     if i >= params.work {
         return;
     }

@@ -1,6 +1,9 @@
 // The matrix product of the linear kernels in tiles of TILE_M rows × TILE_N columns, TILE_K of the depth at a time.
 // The kernel supplies the loaders `load_weights`, `describe_depth`, `find_column` and `load_source`, and `column_index`.
 //
+// Drivers unroll the innermost loop, TILE_UNROLL of the depth; the loop around it has a bound that is only known at run
+// time, `unrolled_blocks` = TILE_K / TILE_UNROLL, so that they do not unroll that too: software compiles for minutes then.
+//
 // A workgroup has TILE_M/4 × TILE_N/4 threads. A thread sums 4 consecutive rows × 4 columns that lie TILE_N/4 apart, so
 // that neighbouring threads read and store neighbouring columns.
 
@@ -19,7 +22,7 @@ var<workgroup> depths: array<vec4<i32>, 2u * TILE_K>;
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-    let tile = workgroup.y * params.grid_width + workgroup.x;
+    let tile = workgroup_index(workgroup, params.grid_width);
     let row_tile = tile % params.row_tiles;
     let column_tile = (tile / params.row_tiles) % params.column_tiles;
     let group = tile / (params.row_tiles * params.column_tiles);
@@ -63,42 +66,33 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
 #endif
         workgroupBarrier();
-        for (var k = 0u; k < TILE_K; k++) {
-            let w = tile_weights[k * THREADS_M + thread_m];
-            let at = k * TILE_N + thread_n;
-            sum_0 += w * tile_source[at];
-            sum_1 += w * tile_source[at + THREADS_N];
-            sum_2 += w * tile_source[at + 2u * THREADS_N];
-            sum_3 += w * tile_source[at + 3u * THREADS_N];
+        for (var block = 0u; block < params.unrolled_blocks; block++) {
+            for (var u = 0u; u < TILE_UNROLL; u++) {
+                let k = block * TILE_UNROLL + u;
+                let w = tile_weights[k * THREADS_M + thread_m];
+                let at = k * TILE_N + thread_n;
+                sum_0 += w * tile_source[at];
+                sum_1 += w * tile_source[at + THREADS_N];
+                sum_2 += w * tile_source[at + 2u * THREADS_N];
+                sum_3 += w * tile_source[at + 3u * THREADS_N];
+            }
         }
         workgroupBarrier();
     }
 
     if inside {
         let row = row_tile * TILE_M + thread_m * 4u;
-        let first_column = column_tile * TILE_N + thread_n;
-        store_column(first_column, group, row, sum_0);
-        store_column(first_column + THREADS_N, group, row, sum_1);
-        store_column(first_column + 2u * THREADS_N, group, row, sum_2);
-        store_column(first_column + 3u * THREADS_N, group, row, sum_3);
-    }
-}
-
-// Stores four consecutive rows of a column, as far as they exist.
-fn store_column(column: u32, group: u32, row: u32, sums: vec4<f32>) {
-    if column >= params.columns {
-        return;
-    }
-    if row < params.rows {
-        store(column, group, row, sums.x);
-    }
-    if row + 1u < params.rows {
-        store(column, group, row + 1u, sums.y);
-    }
-    if row + 2u < params.rows {
-        store(column, group, row + 2u, sums.z);
-    }
-    if row + 3u < params.rows {
-        store(column, group, row + 3u, sums.w);
+        let column = column_tile * TILE_N + thread_n;
+        // Loops with bounds that are only known at run time: a driver that unrolled them would compile sixteen epilogues.
+        let rows = min(4u, params.rows - min(row, params.rows));
+        let columns = min(4u, (params.columns + THREADS_N - 1u - min(column, params.columns)) / THREADS_N);
+        for (var j = 0u; j < columns; j++) {
+            let low = select(sum_0, sum_1, j == 1u);
+            let high = select(sum_2, sum_3, j == 3u);
+            let sums = select(low, high, j >= 2u);
+            for (var r = 0u; r < rows; r++) {
+                store(column + j * THREADS_N, group, row + r, sums[r]);
+            }
+        }
     }
 }

@@ -174,7 +174,16 @@ pub(super) fn dense<T: Real>(call: &Call<T>, weight: WeightMatrix, output: &mut 
     const SAMPLES: usize = 256;
     let WeightMatrix { rows: outputs, depth, row, column } = weight;
     let parts: Vec<_> = call.terms.iter().map(|t| part_copy(call, t.source, t.part)).collect();
-    let width = outputs.div_ceil(TASKS).max(64);
+    let samples = call.geometry.batch;
+    let width = if row == 1 {
+        // Tasks read a piece of every row of the weights: pieces should span several pages of memory.
+        outputs.div_ceil(TASKS).max(4096)
+    } else if samples <= 16 {
+        // Up to 16² results are computed as dot products, without packing weights that are used once.
+        256 / samples
+    } else {
+        outputs.div_ceil(TASKS).max(64)
+    };
     let mut tasks = Vec::new();
     for (i, samples) in output.chunks_mut(SAMPLES * outputs).enumerate() {
         let blocks = column_blocks(samples, outputs, width).into_iter().enumerate();

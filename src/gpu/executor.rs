@@ -10,7 +10,7 @@ use wgpu::BufferUsages;
 use super::device::{Gpu, Kernel};
 use super::kernels::{self, Maps};
 use super::launch::{Grid, Launch, Resource};
-use super::linear::{self, LinearBody};
+use super::linear::{self, LinearBody, Tiling};
 use super::seeds;
 use super::staging::Staging;
 use super::weights::{self, Chunk};
@@ -335,6 +335,7 @@ impl Builder<'_> {
     /// Lowers steps and uploads their weights. Gives the range of their launches.
     fn lower(&mut self, steps: &[Step]) -> Result<Range<usize>> {
         let start = self.launches.len();
+        let tiling = Tiling::suited(self.gpu.info().is_software, self.options.body);
         for step in steps {
             if let Step::Linear(step) = step {
                 for term in &step.terms {
@@ -342,7 +343,7 @@ impl Builder<'_> {
                 }
                 let weight = step.terms.first().and_then(|term| self.weights.get(&(term.weight, step.geometry.groups)));
                 let chunks = weight.map_or(&[][..], |prepared| &prepared.chunks);
-                self.launches.extend(linear::launches(step, chunks, self.options.body)?);
+                self.launches.extend(linear::launches(step, chunks, tiling)?);
             } else {
                 self.launches.extend(kernels::launch(step, &mut self.maps)?);
             }

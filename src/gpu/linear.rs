@@ -20,6 +20,22 @@ pub enum LinearBody {
 
 /// Depth of a tile.
 const TILE_K: u32 = 16;
+
+/// What a device is good at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tiling {
+    /// How kernels are computed; none chooses by their size.
+    pub body: Option<LinearBody>,
+    /// How much of a tile's depth is unrolled: a divisor of its depth. It changes no result.
+    pub unroll: u32,
+}
+
+impl Tiling {
+    /// Software takes ten times longer to compile an unrolled tile, and does not run it faster.
+    pub fn suited(is_software: bool, body: Option<LinearBody>) -> Tiling {
+        Tiling { body, unroll: if is_software { 1 } else { 4 } }
+    }
+}
 /// Threads of a workgroup of [`LinearBody::Direct`].
 const DIRECT_THREADS: usize = 64;
 /// Workgroups below which smaller tiles occupy a device better.
@@ -49,7 +65,7 @@ impl LinearBody {
 }
 
 /// A linear kernel's variant.
-fn shader(direction: Direction, body: LinearBody, mut flags: Vec<&'static str>) -> ShaderKey {
+fn shader(direction: Direction, body: LinearBody, unroll: u32, mut flags: Vec<&'static str>) -> ShaderKey {
     let name = match direction {
         Direction::Forward => "linear_forward",
         Direction::Adjoint => "linear_adjoint",
@@ -58,7 +74,7 @@ fn shader(direction: Direction, body: LinearBody, mut flags: Vec<&'static str>) 
     match body.tile() {
         Some(tile) => {
             let tile = tile as u32;
-            constants.extend([("TILE_M", tile), ("TILE_N", tile), ("TILE_K", TILE_K)]);
+            constants.extend([("TILE_M", tile), ("TILE_N", tile), ("TILE_K", TILE_K), ("TILE_UNROLL", unroll)]);
         }
         None => flags.push("DIRECT"),
     }
@@ -79,7 +95,7 @@ fn geometry_flags(direction: Direction, geometry: &Geometry) -> Vec<&'static str
 /// The dispatches of a linear step, one for each chunk of its weights.
 ///
 /// Where chunks split the outputs of an adjoint, each adds to what those before it left, and the last one finishes.
-pub(super) fn launches(linear: &Linear, chunks: &[Chunk], body: Option<LinearBody>) -> Result<Vec<Launch>> {
+pub(super) fn launches(linear: &Linear, chunks: &[Chunk], tiling: Tiling) -> Result<Vec<Launch>> {
     let geometry = &linear.geometry;
     if linear.terms.is_empty() || linear.terms.len() > 2 {
         let what = format!("{} terms in a linear step", linear.terms.len());
@@ -101,7 +117,7 @@ pub(super) fn launches(linear: &Linear, chunks: &[Chunk], body: Option<LinearBod
             _ if split && !last => (&unfinished, false),
             whole => (whole, split && !first),
         };
-        launches.push(launch(linear, chunk, index, epilogue, continues, body)?);
+        launches.push(launch(linear, chunk, index, epilogue, continues, tiling)?);
     }
     Ok(launches)
 }
@@ -113,7 +129,7 @@ fn launch(
     index: usize,
     epilogue: &Epilogue,
     continues: bool,
-    body: Option<LinearBody>,
+    tiling: Tiling,
 ) -> Result<Launch> {
     let geometry = &linear.geometry;
     let c_per_group = geometry.in_channels / geometry.groups;
@@ -124,7 +140,7 @@ fn launch(
         Direction::Forward => (chunk.m_len, geometry.batch * output_plane, geometry.taps() * c_per_group),
         Direction::Adjoint => (c_per_group, geometry.batch * input_plane, geometry.taps() * chunk.pitch() * 4),
     };
-    let body = body.unwrap_or_else(|| LinearBody::suited(rows, columns, chunk.groups));
+    let body = tiling.body.unwrap_or_else(|| LinearBody::suited(rows, columns, chunk.groups));
     let (row_tiles, column_tiles) = match body.tile() {
         Some(tile) => (rows.div_ceil(tile), columns.div_ceil(tile)),
         None => (rows, columns),
@@ -178,6 +194,7 @@ fn launch(
         pad_y,
         pad_x,
         accumulate: u32::from(continues),
+        unrolled_blocks: TILE_K / tiling.unroll,
         ..LinearParams::default()
     };
 
@@ -227,7 +244,7 @@ fn launch(
     }
     bindings.push(write(9, linear.output));
     Ok(Launch {
-        shader: shader(linear.direction, body, flags),
+        shader: shader(linear.direction, body, tiling.unroll, flags),
         params: bytemuck::bytes_of(&params).to_vec(),
         bindings,
         grid,
@@ -268,11 +285,18 @@ pub(super) fn permutations() -> Vec<ShaderKey> {
             Direction::Forward => &[&[], &["POINTWISE"]],
             Direction::Adjoint => &[&[], &["POINTWISE"], &["STRIDED"]],
         };
-        for body in [LinearBody::Tiles64, LinearBody::Tiles32, LinearBody::Direct] {
+        let suited = |is_software| Tiling::suited(is_software, None).unroll;
+        for (body, unroll) in [
+            (LinearBody::Tiles64, suited(true)),
+            (LinearBody::Tiles64, suited(false)),
+            (LinearBody::Tiles32, suited(true)),
+            (LinearBody::Tiles32, suited(false)),
+            (LinearBody::Direct, 1),
+        ] {
             for geometry in geometries {
                 for terms in [&[] as &[&'static str], &["TWO_TERMS"]] {
                     for epilogue in epilogues {
-                        keys.push(shader(direction, body, [geometry, terms, epilogue].concat()));
+                        keys.push(shader(direction, body, unroll, [geometry, terms, epilogue].concat()));
                     }
                 }
             }

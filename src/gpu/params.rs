@@ -35,7 +35,7 @@ params! {
         pad_z: u32, pad_y: u32, pad_x: u32,
         part_0: u32, part_1: u32, accumulate: u32,
         factor_inner: u32, factor_count: u32, factor_part: u32,
-        share_flags: u32, scale: f32, epsilon: f32,
+        share_flags: u32, scale: f32, epsilon: f32, unrolled_blocks: u32,
     }
 }
 

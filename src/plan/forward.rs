@@ -1,7 +1,7 @@
 //! The forward pass: each op as steps.
 
-use super::linear::{layer, three};
-use super::planner::{Pass, Planner};
+use super::linear::layer;
+use super::planner::{Pass, Planner, three};
 use super::*;
 use crate::error::{Error, Result};
 use crate::network::{Activation as Function, Affine, Node, Op, Resample as Resampling};

@@ -1,6 +1,6 @@
 //! Linear layers: their geometry, and a rule's terms as steps.
 
-use super::planner::{Planner, spread};
+use super::planner::{Planner, spread, three};
 use super::*;
 use crate::error::{Error, Result};
 use crate::network::{Node, Op};
@@ -54,16 +54,8 @@ impl Layer<'_> {
     }
 }
 
-/// Three spatial axes, filled up in front with `default`.
-pub(super) fn three(list: &[usize], default: usize) -> [usize; 3] {
-    let mut all = [default; 3];
-    all[3 - list.len()..].copy_from_slice(list);
-    all
-}
-
 /// The node as a [`Layer`], or `None` when it is not linear.
 pub(super) fn layer<'a>(node: &'a Node, input: &[usize], output: &[usize]) -> Option<Layer<'a>> {
-    let spatial = |shape: &[usize]| three(shape.get(2..).unwrap_or_default(), 1);
     match &node.op {
         Op::Conv(conv) | Op::ConvTranspose(conv) => {
             let forward = matches!(node.op, Op::Conv(_));
@@ -74,8 +66,8 @@ pub(super) fn layer<'a>(node: &'a Node, input: &[usize], output: &[usize]) -> Op
                 groups: conv.groups,
                 in_channels: from[1],
                 out_channels: to[1],
-                input: spatial(from),
-                output: spatial(to),
+                input: three(&from[2..], 1),
+                output: three(&to[2..], 1),
                 kernel: three(&conv.weight.shape()[2..], 1),
                 stride: three(&conv.strides, 1),
                 dilation: three(&conv.dilations, 1),

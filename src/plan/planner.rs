@@ -264,6 +264,13 @@ pub(super) enum Pass {
     Backward,
 }
 
+/// One to three spatial sizes as three, with `default` in front.
+pub(super) fn three(sizes: &[usize], default: usize) -> [usize; 3] {
+    let mut all = [default; 3];
+    all[3 - sizes.len()..].copy_from_slice(sizes);
+    all
+}
+
 /// A constant's values at every position of one sample.
 pub(super) fn spread(values: &[f64], from: &[usize], to: &[usize]) -> Vec<f64> {
     let from: Vec<usize> = match from.len().checked_sub(to.len()) {

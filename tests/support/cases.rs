@@ -150,6 +150,8 @@ impl Random {
             // Rows of a dense layer may be many: the tokens of a sequence.
             if kind == 0 && self.between(0, 3) == 0 {
                 g.batch = self.between(200, 600);
+            } else if kind == 0 && self.flip() {
+                (g.in_channels, g.out_channels) = (self.between(4097, 9000), self.between(1, 300));
             }
             g.input[2] = self.between(1, largest);
             g.output = g.input;

@@ -36,7 +36,7 @@ pub(super) fn batch_norm(call: &mut Call) -> Result<Vec<Item>> {
     let [gamma, beta, mean, variance] = constants.as_slice() else {
         return Err(call.malformed("it takes five inputs"));
     };
-    if let Some(c) = variance.iter().position(|v| v + epsilon <= 0.0) {
+    if let Some(c) = variance.iter().position(|v| v.is_nan() || v + epsilon <= 0.0) {
         return Err(call.malformed(format!("variance {} of channel {c} plus epsilon is not above 0", variance[c])));
     }
     let scale: Vec<f64> = (0..channels).map(|c| gamma[c] / (variance[c] + epsilon).sqrt()).collect();
