@@ -5,8 +5,7 @@
 use std::ops::Range;
 
 use super::operand::{negative, positive};
-use super::windows::Sliding;
-use crate::plan::Part;
+use crate::plan::{Part, Sliding};
 use crate::tensor::Real;
 
 /// Positions in a block of columns `depth` deep that gives `rows` rows: near 2¹⁸ values (1 MiB in single precision), but

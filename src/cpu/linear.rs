@@ -8,8 +8,7 @@ use super::memory::{Memory, Scratch};
 use super::operand::{Reader, negative, part_of, positive};
 use super::product::{Matrix, product};
 use super::share::Sharer;
-use super::windows::Sliding;
-use crate::plan::{Epilogue, Geometry, Linear, Part};
+use crate::plan::{Epilogue, Geometry, Linear, Part, Sliding};
 use crate::tensor::Real;
 
 /// Fewer tasks than this are split further. A constant, so that sums do not depend on the number of threads.

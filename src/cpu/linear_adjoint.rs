@@ -9,8 +9,7 @@ use super::linear::{Call, TASKS, WeightMatrix, dense, weights_by_columns};
 use super::memory::{Memory, Scratch};
 use super::operand::{negative, positive};
 use super::product::{Matrix, product};
-use super::windows::Sliding;
-use crate::plan::{Linear, Part};
+use crate::plan::{Linear, Part, Sliding};
 use crate::tensor::Real;
 
 /// Runs the step; `weight(i)` gives the prepared weights of term i.

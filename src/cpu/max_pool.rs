@@ -3,8 +3,7 @@
 use rayon::prelude::*;
 
 use super::memory::Memory;
-use super::windows::Sliding;
-use crate::plan::MaxPool;
+use crate::plan::{MaxPool, Sliding};
 use crate::tensor::Real;
 
 /// Runs the step.

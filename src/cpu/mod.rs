@@ -7,7 +7,6 @@ mod activation;
 mod activation_adjoint;
 mod binary;
 mod blocks;
-mod check;
 mod columns;
 mod linear;
 mod linear_adjoint;
@@ -27,7 +26,6 @@ mod seed;
 mod share;
 mod softmax;
 mod transpose;
-mod windows;
 
 use std::sync::Arc;
 
@@ -88,7 +86,7 @@ impl<T: Real> CpuExecutor<T> {
     /// that would overwrite what it reads; [`Error::Memory`](crate::Error::Memory) when the machine has not that much memory
     /// free (known on Linux).
     pub fn new(plan: Plan) -> Result<CpuExecutor<T>> {
-        check::plan(&plan)?;
+        plan.check()?;
         memory::check(&plan, std::mem::size_of::<T>())?;
         let weights = plan.weights.iter().map(Prepared::new).collect();
         let mut memory = Memory::new(&plan);
@@ -127,10 +125,7 @@ impl<T: Real> CpuExecutor<T> {
 
 impl<T: Real> Executor for CpuExecutor<T> {
     fn run(&mut self, inputs: &[Tensor], targets: &[Vec<SeedRequest>]) -> Result<RunOutput> {
-        check::inputs(&self.plan, inputs)?;
-        for requests in targets {
-            check::requests(&self.plan, requests)?;
-        }
+        self.plan.check_run(inputs, targets)?;
         self.load(inputs);
         self.steps(|plan| &plan.forward, &[]);
         let mut run = RunOutput { outputs: self.read(&self.plan.outputs)?, targets: Vec::new() };

@@ -67,7 +67,7 @@ impl GpuExecutor {
     /// Prepares a plan on a device and runs its prologue.
     ///
     /// # Errors
-    /// [`Error::Memory`], naming the buffer, when one is larger than the device's largest binding or memory is full;
+    /// [`Error::Malformed`] when the plan contradicts itself; [`Error::Memory`], naming the buffer, when one is larger than the device's largest binding or memory is full;
     /// [`Error::Device`] when the device does not take a kernel.
     pub fn new(plan: Plan, gpu: &Gpu) -> Result<GpuExecutor> {
         GpuExecutor::with_options(plan, gpu, &GpuOptions::default())
@@ -79,6 +79,8 @@ impl GpuExecutor {
     /// As [`GpuExecutor::new`].
     pub fn with_options(plan: Plan, gpu: &Gpu, options: &GpuOptions) -> Result<GpuExecutor> {
         gpu.check()?;
+        // Release builds run kernels without bounds checks: a plan that contradicts itself must not reach them.
+        plan.check()?;
         let max_binding = gpu.info().max_binding;
         for buffer in &plan.buffers {
             let need = buffer.len as u64 * 4;
@@ -151,37 +153,20 @@ impl GpuExecutor {
         &self.slots[self.plan.slot(buffer)]
     }
 
-    fn write_inputs(&self, inputs: &[Tensor]) -> Result<()> {
-        let ports = &self.plan.inputs;
-        if inputs.len() != ports.len() {
-            let what = format!("{} inputs were given, but the network has {}", inputs.len(), ports.len());
-            return Err(Error::Input(what));
-        }
-        for (input, port) in inputs.iter().zip(ports) {
-            if input.shape() != port.shape {
-                let what = format!("shape {:?} was given where {:?} is expected", input.shape(), port.shape);
-                return Err(Error::shape(port.name.clone(), what));
-            }
-        }
-        for (input, port) in inputs.iter().zip(ports) {
+    fn write_inputs(&self, inputs: &[Tensor]) {
+        for (input, port) in inputs.iter().zip(&self.plan.inputs) {
             let slot = self.slot(port.buffer);
             match input.data() {
                 Data::F32(values) => self.gpu.queue().write_buffer(slot, 0, bytemuck::cast_slice(values)),
                 _ => self.gpu.queue().write_buffer(slot, 0, bytemuck::cast_slice(&input.to_vec::<f32>())),
             }
         }
-        Ok(())
     }
 
     /// Uploads the seeds of all targets. Gives for each target the copies (from, to, where, bytes) that put them in place.
     fn upload_seeds(&mut self, targets: &[Vec<SeedRequest>]) -> Result<Vec<Vec<SeedCopy>>> {
         let Some((seed, _)) = &self.seed else {
-            return match targets {
-                [] => Ok(Vec::new()),
-                _ => Err(Error::Input(
-                    "targets were given, but the plan is for the forward pass alone; give none".into(),
-                )),
-            };
+            return Ok(Vec::new());
         };
         let mut bytes: Vec<u8> = Vec::new();
         let mut copies = Vec::with_capacity(targets.len());
@@ -191,7 +176,7 @@ impl GpuExecutor {
             copy
         };
         for target in targets {
-            let encoded = seeds::encode(seed, target)?;
+            let encoded = seeds::encode(target);
             let mut target_copies = vec![append(bytemuck::cast_slice(&encoded.requests), true, 0)];
             for (sample, values) in &encoded.vectors {
                 let offset = (sample * seed.sample_len * 4) as u64;
@@ -264,8 +249,9 @@ impl GpuExecutor {
 impl Executor for GpuExecutor {
     fn run(&mut self, inputs: &[Tensor], targets: &[Vec<SeedRequest>]) -> Result<RunOutput> {
         self.gpu.check()?;
+        self.plan.check_run(inputs, targets)?;
         let seeds = self.upload_seeds(targets)?;
-        self.write_inputs(inputs)?;
+        self.write_inputs(inputs);
         if self.target_staging.len() < targets.len() {
             let mut lens = port_lens(&self.plan, &self.plan.relevances);
             lens.extend(self.plan.sums.map(|sums| self.plan.buffers[sums.0].len));

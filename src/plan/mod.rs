@@ -4,12 +4,14 @@
 //! executors ([`cpu`](crate::cpu), [`gpu`](crate::gpu)) know nothing of networks or rules.
 
 mod build;
+mod check;
 mod facts;
 mod forward;
 mod lifetime;
 mod linear;
 mod planner;
 mod relevance;
+mod sliding;
 mod step;
 
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use crate::rules::WeightForm;
 use crate::tensor::Tensor;
 
 pub use build::PlanOptions;
+pub(crate) use sliding::Sliding;
 pub use step::*;
 
 /// Everything an executor needs.

@@ -2,17 +2,17 @@
 
 use std::ops::Range;
 
-use crate::plan::{Geometry, Windows};
+use super::{Geometry, Windows};
 
 /// The geometry of sliding windows, of convolutions and of pooling alike.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sliding {
-    pub(super) input: [usize; 3],
-    pub(super) output: [usize; 3],
-    pub(super) kernel: [usize; 3],
-    pub(super) stride: [usize; 3],
-    pub(super) dilation: [usize; 3],
-    pub(super) pad: [usize; 3],
+pub(crate) struct Sliding {
+    pub(crate) input: [usize; 3],
+    pub(crate) output: [usize; 3],
+    pub(crate) kernel: [usize; 3],
+    pub(crate) stride: [usize; 3],
+    pub(crate) dilation: [usize; 3],
+    pub(crate) pad: [usize; 3],
 }
 
 impl From<&Geometry> for Sliding {
@@ -30,39 +30,39 @@ impl From<&Windows> for Sliding {
 }
 
 /// Positions of one output row that one tap reads.
-pub(super) struct Segment {
+pub(crate) struct Segment {
     /// Where the row's positions lie among the positions walked.
-    pub(super) at: Range<usize>,
+    pub(crate) at: Range<usize>,
     /// Those of them whose tap is inside the input, counted from `at.start`.
-    pub(super) inside: Range<usize>,
+    pub(crate) inside: Range<usize>,
     /// Input position of the first of them; each next one is one stride further.
-    pub(super) input: usize,
+    pub(crate) input: usize,
 }
 
 impl Sliding {
     /// Values of an input plane.
-    pub(super) fn input_len(&self) -> usize {
+    pub(crate) fn input_len(&self) -> usize {
         self.input.iter().product()
     }
 
     /// Values of an output plane.
-    pub(super) fn output_len(&self) -> usize {
+    pub(crate) fn output_len(&self) -> usize {
         self.output.iter().product()
     }
 
     /// Taps of the window.
-    pub(super) fn taps(&self) -> usize {
+    pub(crate) fn taps(&self) -> usize {
         self.kernel.iter().product()
     }
 
     /// The position of a tap along each axis.
-    pub(super) fn tap(&self, tap: usize) -> [usize; 3] {
+    pub(crate) fn tap(&self, tap: usize) -> [usize; 3] {
         let [_, height, width] = self.kernel;
         [tap / (height * width), tap / width % height, tap % width]
     }
 
     /// Output positions along an axis at which a tap is inside the input.
-    pub(super) fn inside(&self, axis: usize, tap: usize) -> Range<usize> {
+    pub(crate) fn inside(&self, axis: usize, tap: usize) -> Range<usize> {
         let (reach, pad, stride) = (tap * self.dilation[axis], self.pad[axis], self.stride[axis]);
         let first = pad.saturating_sub(reach).div_ceil(stride);
         let end = (self.input[axis] + pad).saturating_sub(reach).div_ceil(stride).min(self.output[axis]);
@@ -70,12 +70,12 @@ impl Sliding {
     }
 
     /// Input position along an axis of a tap that is inside the input at output position `at`.
-    pub(super) fn input_at(&self, axis: usize, tap: usize, at: usize) -> usize {
+    pub(crate) fn input_at(&self, axis: usize, tap: usize, at: usize) -> usize {
         at * self.stride[axis] + tap * self.dilation[axis] - self.pad[axis]
     }
 
     /// Taps along an axis that are inside the input at output position `at`.
-    pub(super) fn taps_inside(&self, axis: usize, at: usize) -> Range<usize> {
+    pub(crate) fn taps_inside(&self, axis: usize, at: usize) -> Range<usize> {
         let (start, pad, dilation) = (at * self.stride[axis], self.pad[axis], self.dilation[axis]);
         let first = pad.saturating_sub(start).div_ceil(dilation);
         let end = (self.input[axis] + pad).saturating_sub(start).div_ceil(dilation).min(self.kernel[axis]);
@@ -83,7 +83,7 @@ impl Sliding {
     }
 
     /// Walks the output positions of a plane row by row, for one tap.
-    pub(super) fn walk(&self, tap: usize, positions: Range<usize>, mut visit: impl FnMut(Segment)) {
+    pub(crate) fn walk(&self, tap: usize, positions: Range<usize>, mut visit: impl FnMut(Segment)) {
         let [z, y, x] = self.tap(tap);
         let (in_z, in_y, in_x) = (self.inside(0, z), self.inside(1, y), self.inside(2, x));
         let [_, height, width] = self.output;

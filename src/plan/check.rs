@@ -1,6 +1,6 @@
 //! Checks of a plan before it is built, and of what a run is given: after them no kernel can leave its buffers.
 
-use super::windows::Sliding;
+use super::sliding::Sliding;
 use crate::error::{Error, Result};
 use crate::network::Activation;
 use crate::plan::{
@@ -11,8 +11,27 @@ use crate::tensor::Tensor;
 /// What is wrong with a step.
 type Check = std::result::Result<(), String>;
 
-/// Checks that every step's buffers exist and have the sizes its attributes ask for.
-pub(super) fn plan(plan: &Plan) -> Result<()> {
+impl Plan {
+    /// Checks that every step's buffers exist and have the sizes its attributes ask for: after this no kernel can leave
+    /// its buffers.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] naming the buffer or step.
+    pub fn check(&self) -> Result<()> {
+        plan(self)
+    }
+
+    /// Checks number and shapes of a run's inputs, and that the explained output has every target.
+    ///
+    /// # Errors
+    /// [`Error::Input`], [`Error::Shape`] or [`Error::Target`] naming the input or sample.
+    pub fn check_run(&self, given: &[Tensor], targets: &[Vec<SeedRequest>]) -> Result<()> {
+        inputs(self, given)?;
+        targets.iter().try_for_each(|target| requests(self, target))
+    }
+}
+
+fn plan(plan: &Plan) -> Result<()> {
     if plan.batch == 0 {
         return Err(Error::malformed("plan", "the batch size is 0; it must be at least 1"));
     }
@@ -47,8 +66,7 @@ pub(super) fn plan(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// Checks number and shapes of a run's inputs.
-pub(super) fn inputs(plan: &Plan, inputs: &[Tensor]) -> Result<()> {
+fn inputs(plan: &Plan, inputs: &[Tensor]) -> Result<()> {
     if inputs.len() != plan.inputs.len() {
         let names: Vec<&str> = plan.inputs.iter().map(|p| p.name.as_str()).collect();
         return Err(Error::Input(format!(
@@ -67,7 +85,7 @@ pub(super) fn inputs(plan: &Plan, inputs: &[Tensor]) -> Result<()> {
 }
 
 /// Checks the requests of one target.
-pub(super) fn requests(plan: &Plan, requests: &[SeedRequest]) -> Result<()> {
+fn requests(plan: &Plan, requests: &[SeedRequest]) -> Result<()> {
     if plan.backward.is_empty() {
         return Err(Error::Input("targets were given, but the plan is for the forward pass alone; give none".into()));
     }
