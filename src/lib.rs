@@ -50,3 +50,8 @@ pub use rules::{
     Bounds, Composite, LayerKind, LayerRule, Position, Rule, RuleKind, Selector, Stabiliser, StabiliserKind,
 };
 pub use tensor::{Data, Real, Tensor};
+
+/// The README's Rust example, compiled by the documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
