@@ -8,6 +8,7 @@ mod activation_adjoint;
 mod binary;
 mod blocks;
 mod columns;
+mod finish;
 mod linear;
 mod linear_adjoint;
 mod linear_forward;
@@ -28,11 +29,14 @@ mod softmax;
 mod transpose;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use rayon::prelude::*;
 
 use crate::error::Result;
-use crate::plan::{Direction, Executor, Linear, Plan, Port, RunOutput, SeedRequest, Step, TargetOutput, Weight};
+use crate::plan::{
+    Direction, Executor, Linear, Plan, Port, RunOutput, SeedRequest, Step, TargetOutput, Timings, Weight,
+};
 use crate::rules::WeightForm;
 use crate::tensor::{Data, Real, Tensor};
 use memory::{Memory, Scratch};
@@ -98,14 +102,46 @@ impl<T: Real> CpuExecutor<T> {
             });
         }
         let mut executor = CpuExecutor { plan, weights, memory, scratch: Scratch::new() };
-        executor.steps(|plan| &plan.prologue, &[]);
+        executor.steps(|plan| &plan.prologue, &[], None);
         Ok(executor)
     }
 
-    fn steps(&mut self, which: impl FnOnce(&Plan) -> &[Step], requests: &[SeedRequest]) {
+    fn steps(
+        &mut self,
+        which: impl FnOnce(&Plan) -> &[Step],
+        requests: &[SeedRequest],
+        mut timings: Option<&mut Vec<f64>>,
+    ) {
         for step in which(&self.plan) {
+            let start = Instant::now();
             run_step(step, &self.weights, &self.scratch, requests, &mut self.memory);
+            if let Some(timings) = &mut timings {
+                timings.push(start.elapsed().as_secs_f64());
+            }
         }
+    }
+
+    fn run_with(
+        &mut self,
+        inputs: &[Tensor],
+        targets: &[Vec<SeedRequest>],
+        mut timings: Option<&mut Timings>,
+    ) -> Result<RunOutput> {
+        self.plan.check_run(inputs, targets)?;
+        self.load(inputs);
+        self.steps(|plan| &plan.forward, &[], timings.as_deref_mut().map(|t| &mut t.forward));
+        let mut run = RunOutput { outputs: self.read(&self.plan.outputs)?, targets: Vec::new() };
+        for requests in targets {
+            let mut seconds = Vec::new();
+            self.steps(|plan| &plan.backward, requests, timings.is_some().then_some(&mut seconds));
+            if let Some(timings) = &mut timings {
+                timings.backward.push(seconds);
+            }
+            let sums = self.plan.sums.map(|s| self.memory.real(s).iter().map(|x| x.to_f64()).collect());
+            run.targets
+                .push(TargetOutput { relevances: self.read(&self.plan.relevances)?, sums: sums.unwrap_or_default() });
+        }
+        Ok(run)
     }
 
     fn load(&mut self, inputs: &[Tensor]) {
@@ -125,17 +161,13 @@ impl<T: Real> CpuExecutor<T> {
 
 impl<T: Real> Executor for CpuExecutor<T> {
     fn run(&mut self, inputs: &[Tensor], targets: &[Vec<SeedRequest>]) -> Result<RunOutput> {
-        self.plan.check_run(inputs, targets)?;
-        self.load(inputs);
-        self.steps(|plan| &plan.forward, &[]);
-        let mut run = RunOutput { outputs: self.read(&self.plan.outputs)?, targets: Vec::new() };
-        for requests in targets {
-            self.steps(|plan| &plan.backward, requests);
-            let sums = self.plan.sums.map(|s| self.memory.real(s).iter().map(|x| x.to_f64()).collect());
-            run.targets
-                .push(TargetOutput { relevances: self.read(&self.plan.relevances)?, sums: sums.unwrap_or_default() });
-        }
-        Ok(run)
+        self.run_with(inputs, targets, None)
+    }
+
+    fn run_timed(&mut self, inputs: &[Tensor], targets: &[Vec<SeedRequest>]) -> Result<(RunOutput, Timings)> {
+        let mut timings = Timings::default();
+        let run = self.run_with(inputs, targets, Some(&mut timings))?;
+        Ok((run, timings))
     }
 }
 

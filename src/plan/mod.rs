@@ -196,6 +196,21 @@ pub trait Executor: Send {
     /// # Errors
     /// [`Error::Device`](crate::Error::Device) when the device fails.
     fn run(&mut self, inputs: &[Tensor], targets: &[Vec<SeedRequest>]) -> crate::Result<RunOutput>;
+
+    /// As [`run`](Executor::run), with the time each step took. A device that cannot tell gives no times.
+    ///
+    /// # Errors
+    /// As [`run`](Executor::run).
+    fn run_timed(&mut self, inputs: &[Tensor], targets: &[Vec<SeedRequest>]) -> crate::Result<(RunOutput, Timings)>;
+}
+
+/// Seconds each step of a run took.
+#[derive(Clone, Debug, Default)]
+pub struct Timings {
+    /// For each step of [`Plan::forward`]; empty when the device cannot tell.
+    pub forward: Vec<f64>,
+    /// For each target, for each step of [`Plan::backward`].
+    pub backward: Vec<Vec<f64>>,
 }
 
 impl Plan {

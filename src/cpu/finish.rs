@@ -1,0 +1,89 @@
+//! What a linear step does with its sums before they are stored.
+
+use super::blocks::BLOCK;
+use super::memory::Memory;
+use super::operand::{Reader, part_of};
+use super::share::Sharer;
+use crate::plan::{Epilogue, Part};
+use crate::tensor::Real;
+
+/// An [`Epilogue`] with its buffers at hand.
+pub(super) struct Finish<'a, T> {
+    /// Values of a plane of the output.
+    plane: usize,
+    /// Channels of the output.
+    channels: usize,
+    bias: Option<&'a [T]>,
+    then: Then<'a, T>,
+}
+
+enum Then<'a, T> {
+    Store,
+    Share(Sharer<'a, T>),
+    Multiply { factor: Option<(Reader<'a, T>, Part)>, accumulate: bool },
+}
+
+impl<'a, T: Real> Finish<'a, T> {
+    /// `plane` and `channels` are those of the step's output.
+    pub(super) fn new(epilogue: &Epilogue, plane: usize, channels: usize, memory: &'a Memory<T>) -> Finish<'a, T> {
+        let (bias, then) = match epilogue {
+            Epilogue::Bias { bias } => (*bias, Then::Store),
+            Epilogue::Share { bias, share } => (*bias, Then::Share(Sharer::new(share, memory))),
+            Epilogue::Multiply { factor, accumulate } => {
+                let factor = factor.as_ref().map(|(operand, part)| (Reader::new(operand, memory), *part));
+                (None, Then::Multiply { factor, accumulate: *accumulate })
+            }
+        };
+        Finish { plane, channels, bias: bias.map(|b| memory.real(b)), then }
+    }
+
+    /// Ends the sums of the output positions `start..`: `acc` holds them, `output` gets the results.
+    pub(super) fn apply(&self, start: usize, acc: &mut [T], output: &mut [T]) {
+        if let Some(bias) = self.bias {
+            self.add_bias(bias, start, acc);
+        }
+        match &self.then {
+            Then::Store => output.copy_from_slice(acc),
+            Then::Share(share) => share.apply(start, acc, output),
+            Then::Multiply { factor, accumulate } => {
+                if let Some((factor, part)) = factor {
+                    let mut room = [T::ZERO; BLOCK];
+                    for (i, acc) in acc.chunks_mut(BLOCK).enumerate() {
+                        let factor = factor.block(start + i * BLOCK, acc.len(), &mut room);
+                        for (y, x) in acc.iter_mut().zip(factor) {
+                            *y *= part_of(*part, *x);
+                        }
+                    }
+                }
+                if *accumulate {
+                    for (y, x) in output.iter_mut().zip(acc.iter()) {
+                        *y += *x;
+                    }
+                } else {
+                    output.copy_from_slice(acc);
+                }
+            }
+        }
+    }
+
+    fn add_bias(&self, bias: &[T], start: usize, acc: &mut [T]) {
+        let mut done = 0;
+        while done < acc.len() {
+            let at = start + done;
+            let channel = at / self.plane % self.channels;
+            if self.plane == 1 {
+                let run = (self.channels - channel).min(acc.len() - done);
+                for (y, b) in acc[done..done + run].iter_mut().zip(&bias[channel..]) {
+                    *y += *b;
+                }
+                done += run;
+            } else {
+                let run = (self.plane - at % self.plane).min(acc.len() - done);
+                for y in &mut acc[done..done + run] {
+                    *y += bias[channel];
+                }
+                done += run;
+            }
+        }
+    }
+}
