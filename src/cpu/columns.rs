@@ -1,90 +1,147 @@
-//! A convolution as a matrix product: the values under each tap as columns (im2col), and their return (col2im).
-//!
-//! The whole matrix of columns would be `taps` times the input, so it is made in blocks of positions that stay in cache.
+//! What the taps of a correlation read, as panels of columns (im2col): see [`panels`](super::panels).
 
 use std::ops::Range;
 
-use super::operand::{negative, positive};
-use crate::plan::{Part, Sliding};
-use crate::tensor::Real;
+use pulp::Simd;
 
-/// Positions in a block of columns `depth` deep that gives `rows` rows: near 2¹⁸ values (1 MiB in single precision), but
-/// never so few that reading the weights anew for each block would show. A multiple of 16; blocks are about equal.
-pub(super) fn block_width(positions: usize, depth: usize, rows: usize) -> usize {
-    let width = ((1 << 18) / depth.max(rows).max(1)).clamp(192, 4096);
-    let blocks = ((positions + width / 2) / width).max(1);
-    positions.div_ceil(blocks).next_multiple_of(16)
+use super::operand::{negative, positive};
+use super::panels::MOST_COLUMNS;
+use super::phases::Phase;
+use super::vector::{Vector, WithSimd};
+use crate::plan::Part;
+
+/// An index that no source has: what is read there is 0.
+const OUTSIDE: usize = usize::MAX;
+
+/// Fills panels of columns for the positions `positions` of a phase. Row `c·taps + t` of the depth holds what tap t of
+/// channel c reads, of the channels `channels`.
+pub(super) struct Columns<'a, T> {
+    pub(super) phase: &'a Phase,
+    /// Planes of the group's channels.
+    pub(super) source: &'a [T],
+    pub(super) part: Part,
+    pub(super) channels: Range<usize>,
+    pub(super) positions: Range<usize>,
+    /// Whole panels, `channels × taps` deep.
+    pub(super) panels: &'a mut [T],
 }
 
-/// Fills rows `first..` of the matrix of columns for the output positions `positions`: row `c·taps + k` holds what tap k
-/// of channel c reads. `source` holds the channels' planes; padding is 0.
-pub(super) fn gather<T: Real>(
-    sliding: &Sliding,
-    source: &[T],
-    part: Part,
-    first: usize,
-    positions: Range<usize>,
-    columns: &mut [T],
-) {
-    match part {
-        Part::All => gather_with(sliding, source, first, positions, columns, |x| x),
-        Part::Positive => gather_with(sliding, source, first, positions, columns, positive),
-        Part::Negative => gather_with(sliding, source, first, positions, columns, negative),
+impl<T: Vector> WithSimd for Columns<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        match self.part {
+            Part::All => self.fill::<S>(|x| x),
+            Part::Positive => self.fill::<S>(positive),
+            Part::Negative => self.fill::<S>(negative),
+        }
     }
 }
 
-fn gather_with<T: Real>(
-    sliding: &Sliding,
-    source: &[T],
-    first: usize,
-    positions: Range<usize>,
-    columns: &mut [T],
-    part: impl Fn(T) -> T + Copy,
-) {
-    let (taps, plane, stride) = (sliding.taps(), sliding.input_len(), sliding.stride[2]);
-    for (i, row) in columns.chunks_mut(positions.len()).enumerate() {
-        let (channel, tap) = ((first + i) / taps, (first + i) % taps);
-        let values = &source[channel * plane..][..plane];
-        sliding.walk(tap, positions.clone(), |segment| {
-            let row = &mut row[segment.at];
-            row[..segment.inside.start].fill(T::ZERO);
-            row[segment.inside.end..].fill(T::ZERO);
-            let row = &mut row[segment.inside];
-            if stride == 1 {
-                for (y, x) in row.iter_mut().zip(&values[segment.input..]) {
-                    *y = part(*x);
-                }
-            } else {
-                for (y, x) in row.iter_mut().zip(values[segment.input..].iter().step_by(stride)) {
-                    *y = part(*x);
+impl<T: Vector> Columns<'_, T> {
+    #[inline(always)]
+    fn fill<S: Simd>(self, part: impl Fn(T) -> T + Copy) {
+        let width = 2 * T::lanes::<S>();
+        let taps = self.phase.taps.len();
+        let plane = self.phase.source_len();
+        let depth = self.channels.len() * taps;
+        let mut first = self.positions.start;
+        for panel in self.panels.chunks_exact_mut(depth * width) {
+            let reads = Reads::new(self.phase, first..(first + width).min(self.positions.end));
+            for t in 0..taps {
+                let source = self.source.chunks_exact(plane).skip(self.channels.start).take(self.channels.len());
+                let rows = panel.chunks_exact_mut(width).skip(t).step_by(taps).zip(source);
+                match reads.of(self.phase, t, width) {
+                    Read::Run(at) => {
+                        for (row, source) in rows {
+                            for (y, x) in row.iter_mut().zip(&source[at..at + width]) {
+                                *y = part(*x);
+                            }
+                        }
+                    }
+                    Read::Each(at) => {
+                        for (row, source) in rows {
+                            for (y, at) in row.iter_mut().zip(&at) {
+                                *y = part(source.get(*at).copied().unwrap_or(T::ZERO));
+                            }
+                        }
+                    }
+                    Read::Nothing => rows.for_each(|(row, _)| row.fill(T::ZERO)),
                 }
             }
-        });
+            first += width;
+        }
     }
 }
 
-/// Adds a block of columns for the output positions `positions` to the planes they were read from, the reverse of
-/// [`gather`].
-pub(super) fn scatter_add<T: Real>(sliding: &Sliding, columns: &[T], positions: Range<usize>, planes: &mut [T]) {
-    let (taps, plane, stride) = (sliding.taps(), sliding.input_len(), sliding.stride[2]);
-    for (i, row) in columns.chunks(positions.len()).enumerate() {
-        let values = &mut planes[i / taps * plane..][..plane];
-        sliding.walk(i % taps, positions.clone(), |segment| {
-            let row = &row[segment.at][segment.inside];
-            add_row(row, &mut values[segment.input..], stride, |x| x);
-        });
-    }
+/// What the positions of a panel read by one tap.
+enum Read {
+    /// Values that lie one after the other.
+    Run(usize),
+    /// Values at these indices of a plane.
+    Each([usize; MOST_COLUMNS]),
+    /// Padding alone.
+    Nothing,
 }
 
-/// `target[i·stride] += f(row[i])`.
-pub(super) fn add_row<T: Real>(row: &[T], target: &mut [T], stride: usize, f: impl Fn(T) -> T) {
-    if stride == 1 {
-        for (y, x) in target.iter_mut().zip(row) {
-            *y += f(*x);
+/// Where the positions of a panel begin to read.
+struct Reads {
+    origins: [[isize; 3]; MOST_COLUMNS],
+    count: usize,
+    /// Whether the positions are neighbours on one line of the source.
+    line: bool,
+}
+
+impl Reads {
+    #[inline(always)]
+    fn new(phase: &Phase, positions: Range<usize>) -> Reads {
+        let [_, y, x] = &phase.axes;
+        let mut reads = Reads { origins: [[0; 3]; MOST_COLUMNS], count: positions.len(), line: false };
+        let (mut column, mut row) = (positions.start % x.count, positions.start / x.count % y.count);
+        let mut layer = positions.start / (x.count * y.count);
+        reads.line = x.step == 1 && column + positions.len() <= x.count;
+        let steps = [phase.axes[0].step, y.step, x.step];
+        for origin in &mut reads.origins[..positions.len()] {
+            *origin = [(layer * steps[0]) as isize, (row * steps[1]) as isize, (column * steps[2]) as isize];
+            column += 1;
+            if column == x.count {
+                (column, row) = (0, row + 1);
+                if row == y.count {
+                    (row, layer) = (0, layer + 1);
+                }
+            }
         }
-    } else {
-        for (y, x) in target.iter_mut().step_by(stride).zip(row) {
-            *y += f(*x);
+        reads
+    }
+
+    #[inline(always)]
+    fn of(&self, phase: &Phase, tap: usize, width: usize) -> Read {
+        let [oz, oy, ox] = phase.taps[tap].1;
+        let [depth, height, length] = phase.source;
+        let index = |[z, y, x]: [isize; 3]| {
+            // A negative coordinate becomes a huge unsigned one, so one comparison checks both ends.
+            let (z, y, x) = ((z + oz) as usize, (y + oy) as usize, (x + ox) as usize);
+            if z < depth && y < height && x < length { (z * height + y) * length + x } else { OUTSIDE }
+        };
+        if self.line {
+            let [z, y, x] = self.origins[0];
+            let (z, y, x) = ((z + oz) as usize, (y + oy) as usize, x + ox);
+            if z >= depth || y >= height {
+                return Read::Nothing;
+            }
+            if self.count == width && x >= 0 && x as usize + width <= length {
+                return Read::Run((z * height + y) * length + x as usize);
+            }
         }
+        let mut at = [OUTSIDE; MOST_COLUMNS];
+        for (at, origin) in at.iter_mut().zip(&self.origins[..self.count]) {
+            *at = index(*origin);
+        }
+        let run = |(i, at): (usize, &usize), first: usize| *at == first.wrapping_add(i);
+        if self.count == width && at[0] != OUTSIDE && at[..width].iter().enumerate().all(|i| run(i, at[0])) {
+            return Read::Run(at[0]);
+        }
+        Read::Each(at)
     }
 }
