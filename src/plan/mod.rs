@@ -5,8 +5,10 @@
 
 mod build;
 mod check;
+mod cost;
 mod facts;
 mod forward;
+mod least;
 mod lifetime;
 mod linear;
 mod planner;
@@ -21,6 +23,7 @@ use crate::rules::WeightForm;
 use crate::tensor::Tensor;
 
 pub use build::PlanOptions;
+pub use cost::Cost;
 pub(crate) use sliding::Sliding;
 pub use step::*;
 
