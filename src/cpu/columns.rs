@@ -11,17 +11,110 @@ use super::vector::{Vector, WithSimd};
 use crate::plan::Part;
 
 /// An index that no source has: what is read there is 0.
-const OUTSIDE: usize = usize::MAX;
+const OUTSIDE: u32 = u32::MAX;
 
-/// Fills panels of columns for the positions `positions` of a phase. Row `c·taps + t` of the depth holds what tap t of
-/// channel c reads, of the channels `channels`.
+/// What the taps read at the positions of some panels, in a plane of the source.
+pub(super) struct Reads {
+    /// For each tap, for each panel.
+    reads: Vec<Read>,
+    /// What the reads of single values refer to.
+    singles: Vec<[u32; MOST_COLUMNS]>,
+    panels: usize,
+}
+
+/// What the positions of a panel read by one tap.
+#[derive(Clone, Copy)]
+enum Read {
+    /// Values that lie one after the other, from an index of the plane.
+    Run(u32),
+    /// Values at the indices of an entry of `singles`.
+    Singles(u32),
+    /// Padding alone.
+    Nothing,
+}
+
+impl Reads {
+    /// For the positions `positions` of a phase, in panels of `width`.
+    pub(super) fn new(phase: &Phase, positions: Range<usize>, width: usize) -> Reads {
+        let panels = positions.len().div_ceil(width);
+        let taps = phase.taps.len();
+        let mut reads = Reads { reads: vec![Read::Nothing; taps * panels], singles: Vec::new(), panels };
+        let [_, y, x] = &phase.axes;
+        for panel in 0..panels {
+            let first = positions.start + panel * width;
+            let count = width.min(positions.end - first);
+            // Where each position begins to read.
+            let mut origins = [[0; 3]; MOST_COLUMNS];
+            let (mut column, mut row) = (first % x.count, first / x.count % y.count);
+            let mut layer = first / (x.count * y.count);
+            let line = x.step == 1 && column + count <= x.count;
+            for origin in &mut origins[..count] {
+                *origin = [layer, row, column];
+                for (at, axis) in origin.iter_mut().zip(&phase.axes) {
+                    *at *= axis.step;
+                }
+                column += 1;
+                if column == x.count {
+                    (column, row) = (0, row + 1);
+                    if row == y.count {
+                        (row, layer) = (0, layer + 1);
+                    }
+                }
+            }
+            for (tap, (_, offset)) in phase.taps.iter().enumerate() {
+                let read = reads.read(phase.source, *offset, &origins[..count], line, width);
+                reads.reads[tap * panels + panel] = read;
+            }
+        }
+        reads
+    }
+
+    /// What positions with these origins read by a tap of this offset; with `line` they are neighbours.
+    fn read(
+        &mut self,
+        source: [usize; 3],
+        offset: [isize; 3],
+        origins: &[[usize; 3]],
+        line: bool,
+        width: usize,
+    ) -> Read {
+        let [depth, height, length] = source;
+        let index = |origin: &[usize; 3]| {
+            // A negative coordinate becomes a huge unsigned one, so one comparison checks both ends.
+            let at = |axis: usize| origin[axis].wrapping_add_signed(offset[axis]);
+            let (z, y, x) = (at(0), at(1), at(2));
+            if z < depth && y < height && x < length { ((z * height + y) * length + x) as u32 } else { OUTSIDE }
+        };
+        let (first, last) = (index(&origins[0]), index(&origins[origins.len() - 1]));
+        let whole = origins.len() == width && first != OUTSIDE && last != OUTSIDE && last - first == width as u32 - 1;
+        if whole && line {
+            return Read::Run(first);
+        }
+        let mut at = [OUTSIDE; MOST_COLUMNS];
+        for (at, origin) in at.iter_mut().zip(origins) {
+            *at = index(origin);
+        }
+        if at.iter().all(|at| *at == OUTSIDE) {
+            Read::Nothing
+        } else if whole && (first..).zip(&at[..width]).all(|(want, at)| *at == want) {
+            Read::Run(first)
+        } else {
+            self.singles.push(at);
+            Read::Singles(self.singles.len() as u32 - 1)
+        }
+    }
+}
+
+/// Fills panels of columns. Row `c·taps + t` of the depth holds what tap t of channel c reads, of the channels `channels`.
 pub(super) struct Columns<'a, T> {
-    pub(super) phase: &'a Phase,
+    pub(super) reads: &'a Reads,
+    pub(super) taps: usize,
+    /// Values of a plane of the source.
+    pub(super) plane: usize,
     /// Planes of the group's channels.
     pub(super) source: &'a [T],
     pub(super) part: Part,
     pub(super) channels: Range<usize>,
-    pub(super) positions: Range<usize>,
     /// Whole panels, `channels × taps` deep.
     pub(super) panels: &'a mut [T],
 }
@@ -40,108 +133,32 @@ impl<T: Vector> WithSimd for Columns<'_, T> {
 }
 
 impl<T: Vector> Columns<'_, T> {
+    /// Channel by channel, so that each value is fetched from memory once.
     #[inline(always)]
     fn fill<S: Simd>(self, part: impl Fn(T) -> T + Copy) {
         let width = 2 * T::lanes::<S>();
-        let taps = self.phase.taps.len();
-        let plane = self.phase.source_len();
-        let depth = self.channels.len() * taps;
-        let mut first = self.positions.start;
-        for panel in self.panels.chunks_exact_mut(depth * width) {
-            let reads = Reads::new(self.phase, first..(first + width).min(self.positions.end));
-            for t in 0..taps {
-                let source = self.source.chunks_exact(plane).skip(self.channels.start).take(self.channels.len());
-                let rows = panel.chunks_exact_mut(width).skip(t).step_by(taps).zip(source);
-                match reads.of(self.phase, t, width) {
-                    Read::Run(at) => {
-                        for (row, source) in rows {
-                            for (y, x) in row.iter_mut().zip(&source[at..at + width]) {
+        let depth = self.channels.len() * self.taps;
+        let planes = self.source.chunks_exact(self.plane).skip(self.channels.start).take(self.channels.len());
+        for (c, source) in planes.enumerate() {
+            for (tap, reads) in self.reads.reads.chunks_exact(self.reads.panels).enumerate() {
+                let at = (c * self.taps + tap) * width;
+                for (panel, read) in reads.iter().enumerate() {
+                    let row = &mut self.panels[panel * depth * width + at..][..width];
+                    match read {
+                        Read::Run(from) => {
+                            for (y, x) in row.iter_mut().zip(&source[*from as usize..][..width]) {
                                 *y = part(*x);
                             }
                         }
-                    }
-                    Read::Each(at) => {
-                        for (row, source) in rows {
-                            for (y, at) in row.iter_mut().zip(&at) {
-                                *y = part(source.get(*at).copied().unwrap_or(T::ZERO));
+                        Read::Singles(i) => {
+                            for (y, from) in row.iter_mut().zip(&self.reads.singles[*i as usize]) {
+                                *y = part(source.get(*from as usize).copied().unwrap_or(T::ZERO));
                             }
                         }
+                        Read::Nothing => row.fill(T::ZERO),
                     }
-                    Read::Nothing => rows.for_each(|(row, _)| row.fill(T::ZERO)),
-                }
-            }
-            first += width;
-        }
-    }
-}
-
-/// What the positions of a panel read by one tap.
-enum Read {
-    /// Values that lie one after the other.
-    Run(usize),
-    /// Values at these indices of a plane.
-    Each([usize; MOST_COLUMNS]),
-    /// Padding alone.
-    Nothing,
-}
-
-/// Where the positions of a panel begin to read.
-struct Reads {
-    origins: [[isize; 3]; MOST_COLUMNS],
-    count: usize,
-    /// Whether the positions are neighbours on one line of the source.
-    line: bool,
-}
-
-impl Reads {
-    #[inline(always)]
-    fn new(phase: &Phase, positions: Range<usize>) -> Reads {
-        let [_, y, x] = &phase.axes;
-        let mut reads = Reads { origins: [[0; 3]; MOST_COLUMNS], count: positions.len(), line: false };
-        let (mut column, mut row) = (positions.start % x.count, positions.start / x.count % y.count);
-        let mut layer = positions.start / (x.count * y.count);
-        reads.line = x.step == 1 && column + positions.len() <= x.count;
-        let steps = [phase.axes[0].step, y.step, x.step];
-        for origin in &mut reads.origins[..positions.len()] {
-            *origin = [(layer * steps[0]) as isize, (row * steps[1]) as isize, (column * steps[2]) as isize];
-            column += 1;
-            if column == x.count {
-                (column, row) = (0, row + 1);
-                if row == y.count {
-                    (row, layer) = (0, layer + 1);
                 }
             }
         }
-        reads
-    }
-
-    #[inline(always)]
-    fn of(&self, phase: &Phase, tap: usize, width: usize) -> Read {
-        let [oz, oy, ox] = phase.taps[tap].1;
-        let [depth, height, length] = phase.source;
-        let index = |[z, y, x]: [isize; 3]| {
-            // A negative coordinate becomes a huge unsigned one, so one comparison checks both ends.
-            let (z, y, x) = ((z + oz) as usize, (y + oy) as usize, (x + ox) as usize);
-            if z < depth && y < height && x < length { (z * height + y) * length + x } else { OUTSIDE }
-        };
-        if self.line {
-            let [z, y, x] = self.origins[0];
-            let (z, y, x) = ((z + oz) as usize, (y + oy) as usize, x + ox);
-            if z >= depth || y >= height {
-                return Read::Nothing;
-            }
-            if self.count == width && x >= 0 && x as usize + width <= length {
-                return Read::Run((z * height + y) * length + x as usize);
-            }
-        }
-        let mut at = [OUTSIDE; MOST_COLUMNS];
-        for (at, origin) in at.iter_mut().zip(&self.origins[..self.count]) {
-            *at = index(*origin);
-        }
-        let run = |(i, at): (usize, &usize), first: usize| *at == first.wrapping_add(i);
-        if self.count == width && at[0] != OUTSIDE && at[..width].iter().enumerate().all(|i| run(i, at[0])) {
-            return Read::Run(at[0]);
-        }
-        Read::Each(at)
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::columns::Columns;
+use super::columns::{Columns, Reads};
 use super::linear::Call;
 use super::memory::Loan;
 use super::panels::{DEPTH, ROWS, Tiles, WeightPanels, panel_width};
@@ -40,20 +40,19 @@ impl<T: Vector> Convolution<'_, T> {
     pub(super) fn run(&self, output: &mut [T]) {
         let threads = rayon::current_num_threads();
         let images = self.call.geometry.batch * self.call.geometry.groups;
-        let unit = self.unit();
-        let blocks = |width: usize| self.plane().div_ceil(width);
-        let mut width = self.width().next_multiple_of(unit);
-        if images * blocks(width) < 8 * threads {
-            // Few tasks: as many for every thread.
-            let each = (images * blocks(width)).next_multiple_of(threads).div_ceil(images);
-            width = self.plane().div_ceil(each).next_multiple_of(unit);
+        // As many blocks as their width asks for, the same number for every thread.
+        let mut blocks = self.plane().div_ceil(self.width());
+        if images * blocks < 8 * threads {
+            blocks = (images * blocks).next_multiple_of(threads).div_ceil(images);
         }
+        let cuts = self.cuts(blocks);
+        let blocks = cuts.len() - 1;
         if self.phases.len() > 1 {
-            let chunks = (2 * threads).div_ceil(images * blocks(width));
+            let chunks = (2 * threads).div_ceil(images * blocks);
             let together = self.rows.div_ceil(chunks).next_multiple_of(ROWS);
-            self.tasks(output, together, width).into_par_iter().for_each(|task| self.interleave(task));
-        } else if images * blocks(width) >= 2 * threads || self.rows <= 2 * ROWS {
-            self.tasks(output, self.rows, width).into_par_iter().for_each(|task| self.block(task));
+            self.tasks(output, together, &cuts).into_par_iter().for_each(|task| self.interleave(task));
+        } else if images * blocks >= 2 * threads || self.rows <= 2 * ROWS {
+            self.tasks(output, self.rows, &cuts).into_par_iter().for_each(|task| self.block(task));
         } else {
             self.shared(output, threads);
         }
@@ -61,6 +60,14 @@ impl<T: Vector> Convolution<'_, T> {
 
     fn plane(&self) -> usize {
         self.output.iter().product()
+    }
+
+    /// The plane in at most `blocks` blocks of about the same size, each of whole units, as their borders.
+    fn cuts(&self, blocks: usize) -> Vec<usize> {
+        let (plane, unit) = (self.plane(), self.unit());
+        let units = plane.div_ceil(unit);
+        let blocks = blocks.clamp(1, units);
+        (0..=blocks).map(|i| (i * units / blocks * unit).min(plane)).collect()
     }
 
     /// Positions that a block has a multiple of: whole panels, or, where phases alternate, lines that belong together.
@@ -87,23 +94,25 @@ impl<T: Vector> Convolution<'_, T> {
         (DEPTH / phase.taps.len().max(1)).max(1)
     }
 
-    /// Cuts the output into tasks of `together` rows and `width` positions.
-    fn tasks<'o>(&self, output: &'o mut [T], together: usize, width: usize) -> Vec<Task<'o, T>> {
+    /// Cuts the output into tasks of `together` rows and the positions between two cuts.
+    fn tasks<'o>(&self, output: &'o mut [T], together: usize, cuts: &[usize]) -> Vec<Task<'o, T>> {
         let plane = self.plane();
         let mut tasks: Vec<Task<T>> = Vec::new();
         for (at, image) in output.chunks_mut(self.rows * plane).enumerate() {
             for (i, rows) in image.chunks_mut(together * plane).enumerate() {
                 let first = tasks.len();
                 let range = i * together..i * together + rows.len() / plane;
-                let starts = (0..plane).step_by(width);
-                tasks.extend(starts.map(|start| Task {
+                tasks.extend(cuts.windows(2).map(|cut| Task {
                     at,
                     rows: range.clone(),
-                    positions: start..(start + width).min(plane),
+                    positions: cut[0]..cut[1],
                     pieces: Vec::with_capacity(range.len()),
                 }));
                 for row in rows.chunks_mut(plane) {
-                    for (task, piece) in tasks[first..].iter_mut().zip(row.chunks_mut(width)) {
+                    let mut rest = row;
+                    for task in &mut tasks[first..] {
+                        let (piece, after) = rest.split_at_mut(task.positions.len());
+                        rest = after;
                         task.pieces.push(piece);
                     }
                 }
@@ -137,6 +146,8 @@ impl<T: Vector> Convolution<'_, T> {
             return sums;
         }
         let step = self.step(&self.phases[phase]);
+        let plane = self.phases[phase].source_len();
+        let reads = &Reads::new(&self.phases[phase], positions, panel);
         let mut panels = self.call.scratch.lend(step.min(self.channels) * taps * pitch);
         for (t, term) in self.call.terms.iter().enumerate() {
             let weights = self.weights(t, phase, at, rows);
@@ -144,14 +155,8 @@ impl<T: Vector> Convolution<'_, T> {
                 let channels = first..(first + step).min(self.channels);
                 let depth = channels.len() * taps;
                 let panels = &mut panels[..depth * pitch];
-                dispatch(Columns {
-                    phase: &self.phases[phase],
-                    source: self.source(t, at),
-                    part: term.part,
-                    channels,
-                    positions: positions.clone(),
-                    panels,
-                });
+                let (source, part) = (self.source(t, at), term.part);
+                dispatch(Columns { reads, taps, plane, source, part, channels, panels });
                 dispatch(Tiles {
                     a: weights,
                     a_depth: self.channels * taps,
@@ -235,8 +240,9 @@ impl<T: Vector> Convolution<'_, T> {
             for (t, (term, panels)) in self.call.terms.iter().zip(&mut filled).enumerate() {
                 let source = self.source(t, at);
                 panels.par_chunks_mut((depth * panel).max(1)).enumerate().for_each(|(i, panels)| {
-                    let positions = i * panel..((i + 1) * panel).min(plane);
-                    dispatch(Columns { phase, source, part: term.part, channels: 0..self.channels, positions, panels });
+                    let reads = &Reads::new(phase, i * panel..((i + 1) * panel).min(plane), panel);
+                    let (plane, channels) = (phase.source_len(), 0..self.channels);
+                    dispatch(Columns { reads, taps, plane, source, part: term.part, channels, panels });
                 });
             }
             image.par_chunks_mut(together * plane).enumerate().for_each(|(i, image)| {

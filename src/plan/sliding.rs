@@ -45,6 +45,14 @@ impl Sliding {
         self.kernel.iter().product()
     }
 
+    /// Output positions along an axis at which a tap is inside the input.
+    pub(crate) fn inside(&self, axis: usize, tap: usize) -> Range<usize> {
+        let (reach, pad, stride) = (tap * self.dilation[axis], self.pad[axis], self.stride[axis]);
+        let first = pad.saturating_sub(reach).div_ceil(stride);
+        let end = (self.input[axis] + pad).saturating_sub(reach).div_ceil(stride).min(self.output[axis]);
+        first.min(end)..end
+    }
+
     /// Input position along an axis of a tap that is inside the input at output position `at`.
     pub(crate) fn input_at(&self, axis: usize, tap: usize, at: usize) -> usize {
         at * self.stride[axis] + tap * self.dilation[axis] - self.pad[axis]
@@ -64,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_border_agrees_with_the_definition() {
+    fn both_views_of_the_border_agree_with_the_definition() {
         for (input, output, kernel, stride, dilation, pad) in
             [(5, 5, 3, 1, 1, 1), (7, 3, 3, 2, 2, 1), (3, 4, 2, 3, 1, 4), (4, 6, 5, 1, 3, 7), (2, 1, 4, 5, 1, 0)]
         {
@@ -81,6 +89,7 @@ mod tests {
                 for k in 0..kernel {
                     let at = (o * stride + k * dilation) as isize - pad as isize;
                     let inside = (0..input as isize).contains(&at);
+                    assert_eq!(sliding.inside(2, k).contains(&o), inside);
                     assert_eq!(sliding.taps_inside(2, o).contains(&k), inside);
                     if inside {
                         assert_eq!(sliding.input_at(2, k, o), at as usize);
