@@ -8,7 +8,7 @@ mod densenet;
 mod efficientnet;
 mod maker;
 mod mobilenet;
-mod random;
+pub(crate) mod random;
 mod resnet;
 mod squeezenet;
 mod vgg;
