@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 # glibc gives freed memory back to the system by default, and every large tensor then costs page faults anew.
@@ -306,14 +307,14 @@ def processor():
 def table(args, rows, notes, report):
     import onnxruntime
     import torch
-    import zennit
+
 
     # Columns that nothing was measured for are left out.
     keys = [key for key in rows[0] if any(row[key] is not None for row in rows)]
     machine = f"{processor()}, {args.threads} threads"
     if args.device == "cuda":
         machine += f", {torch.cuda.get_device_name()}"
-    versions = f"torch {torch.__version__}, zennit {getattr(zennit, '__version__', '?')}, onnxruntime {onnxruntime.__version__}"
+    versions = f"torch {torch.__version__}, zennit {version('zennit')}, onnxruntime {onnxruntime.__version__}"
     lines = [
         f"{datetime.date.today()}, {machine}; relprop on {report['backend']} {report['adapter']} {report['driver']}".rstrip(),
         f"({report['peak']['gflops']:.0f} GFLOP/s in matrix products); {versions}.",
