@@ -105,6 +105,7 @@ fn network_kernels(
     let mut group = c.benchmark_group(format!("{network}/{backend}"));
     group.sample_size(10);
     let mut seen: Vec<(&str, Cost)> = Vec::new();
+    let mut names = HashSet::new();
     for step in plan.forward.iter().chain(&plan.backward).filter(|s| !matches!(s, Step::Seed(_))) {
         let shape = (step.kernel(), plan.step_cost(step));
         // Steps that do as much work and move as many bytes have the same shape, near enough.
@@ -117,8 +118,13 @@ fn network_kernels(
             0 => Throughput::Bytes(shape.1.bytes()),
             multiply_adds => Throughput::Elements(multiply_adds),
         });
+        // Several steps may fill the same output.
+        let mut name = format!("{}/{output}", step.kernel());
+        while !names.insert(name.clone()) {
+            name.push('+');
+        }
         let mut built = None;
-        group.bench_function(format!("{}/{output}", step.kernel()), |b| {
+        group.bench_function(name, |b| {
             let executor = built.get_or_insert_with(|| executor(alone(&plan, step)));
             b.iter(|| executor.run(&[], &[]).expect("a run"));
         });
