@@ -26,6 +26,7 @@
 
 pub mod architectures;
 pub mod assets;
+pub mod bench;
 pub mod cpu;
 pub mod error;
 pub mod explain;

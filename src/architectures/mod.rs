@@ -8,7 +8,7 @@ mod densenet;
 mod efficientnet;
 mod maker;
 mod mobilenet;
-mod random;
+pub(crate) mod random;
 mod resnet;
 mod squeezenet;
 mod vgg;
@@ -47,7 +47,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
 pub fn by_name(name: &str) -> Result<Architecture> {
     ARCHITECTURES.iter().find(|a| a.name == name).copied().ok_or_else(|| {
         let names: Vec<&str> = ARCHITECTURES.iter().map(|a| a.name).collect();
-        Error::Input(format!("there is no built-in architecture \"{name}\"; there are {}", names.join(", ")))
+        Error::Input(format!("no built-in architecture is called \"{name}\"; there are {}", names.join(", ")))
     })
 }
 

@@ -8,13 +8,15 @@ use std::collections::{BTreeSet, HashSet};
 use std::iter::Sum;
 use std::ops::Add;
 
+use serde::Serialize;
+
 use super::{BufferId, Plan, Step};
 
 /// Bytes of a float or an index.
 pub(super) const WORD: u64 = 4;
 
 /// Work and traffic of one or several steps.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Cost {
     /// Number of kernel launches.
     pub dispatches: u64,
