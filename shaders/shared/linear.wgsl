@@ -7,6 +7,9 @@
 #include "shared/grid.wgsl"
 #include "shared/part.wgsl"
 #include "shared/share.wgsl"
+#if ACTIVATE
+#include "shared/activation.wgsl"
+#endif
 
 struct Params {
     grid_width: u32,
@@ -58,6 +61,8 @@ struct Params {
     scale: f32,
     epsilon: f32,
     unrolled_blocks: u32,
+    activation_a: f32,
+    activation_b: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -144,6 +149,9 @@ fn finish(index: u32, channel: u32, sum: f32) {
     }
 #if BIAS
     value += bias[channel];
+#endif
+#if ACTIVATE
+    value = activate(value, params.activation_a, params.activation_b, 0.0);
 #endif
 #if SHARE
     value = share(relevance[index], value, params.scale, params.epsilon, params.share_flags);

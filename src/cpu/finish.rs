@@ -1,9 +1,11 @@
 //! What a linear step does with its sums before they are stored.
 
+use super::activation;
 use super::blocks::BLOCK;
 use super::memory::Memory;
 use super::operand::{Reader, part_of};
 use super::share::Sharer;
+use crate::network::Activation;
 use crate::plan::{Epilogue, Part};
 use crate::tensor::Real;
 
@@ -19,6 +21,7 @@ pub(super) struct Finish<'a, T> {
 
 enum Then<'a, T> {
     Store,
+    Activate(Activation),
     Share(Sharer<'a, T>),
     Multiply { factor: Option<(Reader<'a, T>, Part)>, accumulate: bool },
 }
@@ -27,7 +30,8 @@ impl<'a, T: Real> Finish<'a, T> {
     /// `plane` and `channels` are those of the step's output.
     pub(super) fn new(epilogue: &Epilogue, plane: usize, channels: usize, memory: &'a Memory<T>) -> Finish<'a, T> {
         let (bias, then) = match epilogue {
-            Epilogue::Bias { bias } => (*bias, Then::Store),
+            Epilogue::Bias { bias, activation: None } => (*bias, Then::Store),
+            Epilogue::Bias { bias, activation: Some(f) } => (*bias, Then::Activate(f.clone())),
             Epilogue::Share { bias, share } => (*bias, Then::Share(Sharer::new(share, memory))),
             Epilogue::Multiply { factor, accumulate } => {
                 let factor = factor.as_ref().map(|(operand, part)| (Reader::new(operand, memory), *part));
@@ -44,6 +48,7 @@ impl<'a, T: Real> Finish<'a, T> {
         }
         match &self.then {
             Then::Store => output.copy_from_slice(acc),
+            Then::Activate(f) => activation::apply(f, acc, output),
             Then::Share(share) => share.apply(start, acc, output),
             Then::Multiply { factor, accumulate } => {
                 if let Some((factor, part)) = factor {

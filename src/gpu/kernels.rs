@@ -206,7 +206,7 @@ fn max_pool_adjoint(step: &MaxPoolAdjoint) -> Result<Option<Launch>> {
 }
 
 /// The flag that names an activation, and its two parameters.
-fn function(activation: &Activation) -> (&'static str, f64, f64) {
+pub(super) fn function(activation: &Activation) -> (&'static str, f64, f64) {
     // Shaders have no infinity to compare with: the largest float is beyond every finite limit as well.
     let finite = |x: f64| x.clamp(f64::from(f32::MIN), f64::from(f32::MAX));
     match *activation {
@@ -298,6 +298,13 @@ fn operation(op: BinaryOp) -> &'static str {
 
 fn binary(step: &Binary) -> Result<Option<Launch>> {
     let grid = Grid::of_items(step.len)?;
+    let mut flags = vec![operation(step.op)];
+    let (mut a, mut b) = (0.0, 0.0);
+    if let Some(activation) = &step.activation {
+        let flag;
+        (flag, a, b) = function(activation);
+        flags.extend(["ACTIVATE", flag]);
+    }
     let params = BinaryParams {
         grid_width: grid.width,
         len: u32_of(step.len)?,
@@ -305,9 +312,11 @@ fn binary(step: &Binary) -> Result<Option<Launch>> {
         a_count: u32_of(step.a.count)?,
         b_inner: u32_of(step.b.inner)?,
         b_count: u32_of(step.b.count)?,
+        activation_a: a as f32,
+        activation_b: b as f32,
     };
     let bindings = vec![read(1, step.a.buffer), read(2, step.b.buffer), write(3, step.output)];
-    Ok(dispatch(step.len, ShaderKey::new("binary", vec![operation(step.op)]), params, bindings, grid))
+    Ok(dispatch(step.len, ShaderKey::new("binary", flags), params, bindings, grid))
 }
 
 fn softmax(step: &Softmax) -> Result<Option<Launch>> {
@@ -417,6 +426,9 @@ pub(super) fn permutations() -> Vec<ShaderKey> {
         BinaryOp::MulMagnitude,
     ] {
         keys.push(ShaderKey::new("binary", vec![operation(op)]));
+        for activation in super::tests::fusible_activations() {
+            keys.push(ShaderKey::new("binary", vec![operation(op), "ACTIVATE", function(&activation).0]));
+        }
     }
     keys
 }

@@ -1,5 +1,6 @@
 //! Dispatches of the two linear kernels.
 
+use super::kernels::function;
 use super::launch::{Binding, Grid, Launch, Resource, axes, read, u32_of, write};
 use super::params::LinearParams;
 use super::shader::ShaderKey;
@@ -210,7 +211,7 @@ fn launch(
         params.part_1 = part(second.part);
     }
     match epilogue {
-        Epilogue::Bias { bias } | Epilogue::Share { bias, .. } => {
+        Epilogue::Bias { bias, .. } | Epilogue::Share { bias, .. } => {
             if let Some(bias) = bias {
                 flags.push("BIAS");
                 bindings.push(read(5, *bias));
@@ -227,6 +228,11 @@ fn launch(
                 params.factor_part = part(*factor_part);
             }
         }
+    }
+    if let Epilogue::Bias { activation: Some(activation), .. } = epilogue {
+        let (flag, a, b) = function(activation);
+        flags.extend(["ACTIVATE", flag]);
+        (params.activation_a, params.activation_b) = (a as f32, b as f32);
     }
     if let Epilogue::Share { share, .. } = epilogue {
         flags.push("SHARE");
@@ -298,8 +304,21 @@ pub(super) fn permutations() -> Vec<ShaderKey> {
                     for epilogue in epilogues {
                         keys.push(shader(direction, body, unroll, [geometry, terms, epilogue].concat()));
                     }
+                    keys.push(shader(
+                        direction,
+                        body,
+                        unroll,
+                        [geometry, terms, &["BIAS", "ACTIVATE", "RELU"]].concat(),
+                    ));
                 }
             }
+        }
+    }
+    // Functions have nothing to do with how a sum is made: each once, with a bias and without.
+    for activation in super::tests::fusible_activations() {
+        let flag = function(&activation).0;
+        for flags in [vec!["ACTIVATE", flag], vec!["BIAS", "ACTIVATE", flag]] {
+            keys.push(shader(Direction::Forward, LinearBody::Direct, 1, flags));
         }
     }
     keys

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::facts::Facts;
+use super::fuse::fuse;
 use super::lifetime;
 use super::planner::Planner;
 use super::*;
@@ -220,6 +221,7 @@ impl Planner<'_> {
         if let Some(table) = sums.table {
             self.drafts[table.0].len = (sum_rows * self.batch).max(1);
         }
+        fuse(&mut self);
         let steps: Vec<&Step> = self.prologue.iter().chain(&self.forward).chain(&self.backward).collect();
         let once = self.prologue.len() + self.forward.len();
         let (buffers, slots) = lifetime::assign(self.drafts, &steps, once, repeats);

@@ -223,12 +223,12 @@ impl Checker<'_> {
                 self.real("output", m.output, input)
             }
             Step::Activation(a) => {
-                self.slope(&a.activation, a.slope.as_ref())?;
+                self.slope(Some(&a.activation), a.slope.as_ref())?;
                 self.real("source", a.source, a.len)?;
                 self.real("output", a.output, a.len)
             }
             Step::ActivationAdjoint(a) => {
-                self.slope(&a.activation, a.slope.as_ref())?;
+                self.slope(Some(&a.activation), a.slope.as_ref())?;
                 self.real("source", a.source, a.len)?;
                 self.real("relevance", a.relevance, a.len)?;
                 self.real("output", a.output, a.len)
@@ -236,6 +236,7 @@ impl Checker<'_> {
             Step::Binary(b) => {
                 self.operand("first operand", &b.a)?;
                 self.operand("second operand", &b.b)?;
+                self.slope(b.activation.as_ref(), None)?;
                 self.real("output", b.output, b.len)
             }
             Step::Softmax(s) => {
@@ -280,9 +281,9 @@ impl Checker<'_> {
         }
     }
 
-    fn slope(&self, activation: &Activation, slope: Option<&Operand>) -> Check {
+    fn slope(&self, activation: Option<&Activation>, slope: Option<&Operand>) -> Check {
         match (activation, slope) {
-            (Activation::PRelu { .. }, None) => Err("a PRelu without slopes".into()),
+            (Some(Activation::PRelu { .. }), None) => Err("a PRelu without slopes".into()),
             (_, Some(slope)) => self.operand("slope", slope),
             _ => Ok(()),
         }
@@ -327,7 +328,7 @@ impl Checker<'_> {
         }
         self.real("output", l.output, output)?;
         match &l.epilogue {
-            Epilogue::Bias { bias } | Epilogue::Share { bias, .. } => {
+            Epilogue::Bias { bias, .. } | Epilogue::Share { bias, .. } => {
                 if let Some(bias) = bias {
                     self.real("bias", *bias, channels)?;
                 }
@@ -338,7 +339,11 @@ impl Checker<'_> {
                 }
             }
         }
-        if let Epilogue::Share { share, .. } = &l.epilogue { self.share(share, output) } else { Ok(()) }
+        match &l.epilogue {
+            Epilogue::Bias { activation, .. } => self.slope(activation.as_ref(), None),
+            Epilogue::Share { share, .. } => self.share(share, output),
+            Epilogue::Multiply { .. } => Ok(()),
+        }
     }
 }
 

@@ -7,12 +7,14 @@ mod build;
 mod check;
 mod facts;
 mod forward;
+mod fuse;
 mod lifetime;
 mod linear;
 mod planner;
 mod relevance;
 mod sliding;
 mod step;
+mod uses;
 
 use std::sync::Arc;
 

@@ -1,5 +1,6 @@
 //! The planner's workbench: buffers, constants and weights as they are asked for, and the steps many ops share.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::facts::Facts;
@@ -28,6 +29,8 @@ pub(super) struct Planner<'a> {
     pub values: Vec<Option<BufferId>>,
     /// Where each tensor's relevance is, as far as its users have given it.
     pub relevance: Vec<Option<BufferId>>,
+    /// Pairs of a relevance and the values it belongs to: the relevance is 0 wherever the value is not positive.
+    pub positive_only: HashSet<(BufferId, BufferId)>,
 }
 
 impl<'a> Planner<'a> {
@@ -46,6 +49,7 @@ impl<'a> Planner<'a> {
             backward: Vec::new(),
             values: vec![None; network.values.len()],
             relevance: vec![None; network.values.len()],
+            positive_only: HashSet::new(),
         }
     }
 
@@ -118,8 +122,15 @@ impl<'a> Planner<'a> {
     /// A new buffer with `a ∘ b`, by a step of the backward pass.
     pub fn binary(&mut self, op: BinaryOp, a: Operand, b: Operand, len: usize, label: &str) -> BufferId {
         let output = self.buffer(len, label);
-        self.backward.push(Step::Binary(Binary { op, a, b, output, len }));
+        self.backward.push(Step::Binary(Binary { op, a, b, activation: None, output, len }));
         output
+    }
+
+    /// Remembers what is known about the relevance of a node's output, which `own` holds.
+    pub fn note_sign(&mut self, node: &Node, own: BufferId, relevance: BufferId) {
+        if self.facts.relevance_where_positive(node.output) {
+            self.positive_only.insert((relevance, own));
+        }
     }
 
     /// A new buffer with `R / st(z)` at the norm rule's stabiliser, by a step of the backward pass.

@@ -124,6 +124,7 @@ impl Planner<'_> {
         let (share, op): (_, fn(bool) -> BinaryOp) = match how {
             ResidualRule::Norm => {
                 let own = self.value(node.output)?;
+                self.note_sign(node, own, relevance);
                 let op = |negative| if negative { BinaryOp::MulNegated } else { BinaryOp::Mul };
                 (Some(self.quotient(own, relevance, &node.name)), op)
             }

@@ -156,10 +156,12 @@ pub struct Term {
 /// What a [`Linear`] step does with its sum before it is stored.
 #[derive(Clone, Debug)]
 pub enum Epilogue {
-    /// `acc + bias[channel]`.
+    /// `f(acc + bias[channel])`.
     Bias {
         /// One value for each channel of the step's output.
         bias: Option<BufferId>,
+        /// f; none leaves the sum as it is. Any but a PRelu, whose slopes are operands.
+        activation: Option<Activation>,
     },
     /// `share(acc + bias[channel])`: the sum is a denominator.
     Share {
@@ -387,7 +389,7 @@ pub enum BinaryOp {
     MulMagnitude,
 }
 
-/// `output[i] = a ∘ b`.
+/// `output[i] = f(a ∘ b)`.
 #[derive(Clone, Debug)]
 pub struct Binary {
     /// ∘.
@@ -396,6 +398,8 @@ pub struct Binary {
     pub a: Operand,
     /// Second operand.
     pub b: Operand,
+    /// f; none leaves the result as it is. Any but a PRelu, whose slopes are operands.
+    pub activation: Option<Activation>,
     /// Where it goes.
     pub output: BufferId,
     /// Number of values.
@@ -490,95 +494,4 @@ pub struct Seed {
     pub samples: usize,
     /// Values of a sample.
     pub sample_len: usize,
-}
-
-impl Step {
-    /// The kernel's name: that of its shader and of its CPU twin.
-    pub fn kernel(&self) -> &'static str {
-        match self {
-            Step::Linear(l) => match l.direction {
-                Direction::Forward => "linear_forward",
-                Direction::Adjoint => "linear_adjoint",
-            },
-            Step::Quotient(_) => "quotient",
-            Step::Resample(_) => "resample",
-            Step::Transpose(_) => "transpose",
-            Step::MaxPool(_) => "max_pool",
-            Step::MaxPoolAdjoint(_) => "max_pool_adjoint",
-            Step::Activation(_) => "activation",
-            Step::ActivationAdjoint(_) => "activation_adjoint",
-            Step::Binary(_) => "binary",
-            Step::Softmax(_) => "softmax",
-            Step::Lrn(_) => "lrn",
-            Step::LrnAdjoint(_) => "lrn_adjoint",
-            Step::SampleRms(_) => "sample_rms",
-            Step::SampleSum(_) => "sample_sum",
-            Step::Seed(_) => "seed",
-        }
-    }
-
-    /// The buffers the step reads, one it adds to included.
-    pub fn reads(&self) -> Vec<BufferId> {
-        let share = |s: &Share| -> Vec<BufferId> {
-            let rms = match s.epsilon {
-                Epsilon::PerSample { buffer, .. } => Some(buffer),
-                Epsilon::Constant(_) => None,
-            };
-            [Some(s.relevance), s.mask.map(|m| m.0), rms].into_iter().flatten().collect()
-        };
-        match self {
-            Step::Linear(l) => {
-                let mut reads: Vec<BufferId> = l.terms.iter().map(|t| t.source).collect();
-                match &l.epilogue {
-                    Epilogue::Bias { bias } => reads.extend(*bias),
-                    Epilogue::Share { bias, share: s } => {
-                        reads.extend(*bias);
-                        reads.extend(share(s));
-                    }
-                    Epilogue::Multiply { factor, accumulate } => {
-                        reads.extend(factor.map(|(operand, _)| operand.buffer));
-                        reads.extend(accumulate.then_some(l.output));
-                    }
-                }
-                reads
-            }
-            Step::Quotient(q) => q.denominator.iter().map(|o| o.buffer).chain(share(&q.share)).collect(),
-            Step::Resample(r) => std::iter::once(r.source).chain(r.factor).collect(),
-            Step::Transpose(t) => vec![t.source],
-            Step::MaxPool(m) => vec![m.source],
-            Step::MaxPoolAdjoint(m) => vec![m.winners, m.relevance],
-            Step::Activation(a) => std::iter::once(a.source).chain(a.slope.map(|s| s.buffer)).collect(),
-            Step::ActivationAdjoint(a) => {
-                [a.source, a.relevance].into_iter().chain(a.slope.map(|s| s.buffer)).collect()
-            }
-            Step::Binary(b) => vec![b.a.buffer, b.b.buffer],
-            Step::Softmax(s) => vec![s.source],
-            Step::Lrn(l) => vec![l.source],
-            Step::LrnAdjoint(l) => vec![l.forward.source, l.relevance],
-            Step::SampleRms(s) => vec![s.source],
-            Step::SampleSum(s) => vec![s.source],
-            Step::Seed(s) => vec![s.logits],
-        }
-    }
-
-    /// The buffers the step writes or adds to.
-    pub fn writes(&self) -> Vec<BufferId> {
-        match self {
-            Step::Linear(l) => vec![l.output],
-            Step::Quotient(q) => vec![q.output],
-            Step::Resample(r) => vec![r.output],
-            Step::Transpose(t) => vec![t.output],
-            Step::MaxPool(m) => vec![m.output, m.winners],
-            Step::MaxPoolAdjoint(m) => vec![m.output],
-            Step::Activation(a) => vec![a.output],
-            Step::ActivationAdjoint(a) => vec![a.output],
-            Step::Binary(b) => vec![b.output],
-            Step::Softmax(s) => vec![s.output],
-            Step::Lrn(l) => vec![l.output],
-            Step::LrnAdjoint(l) => vec![l.output],
-            Step::SampleRms(s) => vec![s.output],
-            Step::SampleSum(s) => vec![s.output],
-            Step::Seed(s) => vec![s.output],
-        }
-    }
 }

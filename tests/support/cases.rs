@@ -115,6 +115,16 @@ impl Random {
         self.one_of(&[Part::All, Part::Positive, Part::Negative])
     }
 
+    /// Mostly an activation that rounds nothing.
+    fn exact_activation(&mut self) -> Option<Activation> {
+        match self.between(0, 3) {
+            0 => None,
+            1 => Some(Activation::Relu),
+            2 => Some(Activation::Clip { low: -0.5, high: 1.0 }),
+            _ => Some(Activation::LeakyRelu { alpha: 0.125 }),
+        }
+    }
+
     fn geometry(&mut self) -> Geometry {
         let mut g = Geometry {
             batch: self.between(1, 3),
@@ -204,7 +214,7 @@ pub fn linear(r: &mut Random, direction: Direction) -> Case {
     let bias = if r.flip() { Some(r.input(&mut case, "bias", output[1])) } else { None };
     let accumulate = r.flip();
     let epilogue = match r.between(0, 2) {
-        0 => Epilogue::Bias { bias },
+        0 => Epilogue::Bias { bias, activation: r.exact_activation() },
         1 => Epilogue::Share { bias, share: r.share(&mut case, len) },
         _ => Epilogue::Multiply {
             factor: r.flip().then(|| (r.operand(&mut case, "factor", &output), r.part())),
@@ -401,7 +411,7 @@ fn binary(r: &mut Random) -> Case {
         b = whole(case.input("divisor", (0..len).map(|_| r.between(1, 40) as f64 / 8.0).collect()), len);
     }
     let output = case.output("output", len);
-    case.step(Step::Binary(Binary { op, a, b, output, len }));
+    case.step(Step::Binary(Binary { op, a, b, activation: r.exact_activation(), output, len }));
     case
 }
 

@@ -71,6 +71,10 @@ pub fn erf(x: f64) -> f64 {
     std::f64::consts::FRAC_2_SQRT_PI * (-x * x).exp() * sum
 }
 
+fn activated(f: &Option<Activation>, x: f64) -> f64 {
+    f.as_ref().map_or(x, |f| activation(f, x))
+}
+
 fn part(part: Part, x: f64) -> f64 {
     match part {
         Part::All => x,
@@ -173,7 +177,7 @@ impl State<'_> {
             Step::Binary(b) => (0..b.len)
                 .map(|i| {
                     let (x, y) = (self.operand(&b.a, i), self.operand(&b.b, i));
-                    match b.op {
+                    let value = match b.op {
                         BinaryOp::Add => x + y,
                         BinaryOp::Sub => x - y,
                         BinaryOp::Mul => x * y,
@@ -181,7 +185,8 @@ impl State<'_> {
                         BinaryOp::Div => x / y,
                         BinaryOp::AddMagnitudes => x.abs() + y.abs(),
                         BinaryOp::MulMagnitude => x.abs() * y,
-                    }
+                    };
+                    activated(&b.activation, value)
                 })
                 .collect(),
             Step::Softmax(s) => (0..s.outer * s.size * s.inner)
@@ -315,7 +320,7 @@ impl State<'_> {
         }
         let bias = |bias: &Option<BufferId>, i: usize| bias.map_or(0.0, |b| self.of(b)[i / plane % channels]);
         let finish = |(i, acc): (usize, f64)| match &l.epilogue {
-            Epilogue::Bias { bias: b } => acc + bias(b, i),
+            Epilogue::Bias { bias: b, activation } => activated(activation, acc + bias(b, i)),
             Epilogue::Share { bias: b, share } => self.share(share, i, acc + bias(b, i)),
             Epilogue::Multiply { factor, accumulate } => {
                 let factor = factor.map_or(1.0, |(operand, p)| part(p, self.operand(&operand, i)));
