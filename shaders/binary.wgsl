@@ -51,9 +51,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #if ADD_MAGNITUDES
     let value = abs(a) + abs(b);
 #endif
-#if MUL_MAGNITUDE
-    let value = abs(a) * b;
-#endif
 #if ACTIVATE
     output[i] = activate(value, params.activation_a, params.activation_b, 0.0);
 #else

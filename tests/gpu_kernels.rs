@@ -202,7 +202,7 @@ fn grids_larger_than_a_dimension_are_folded() {
         direction: Direction::Adjoint,
         geometry,
         terms: vec![Term { source, part: Part::All, weight }],
-        epilogue: Epilogue::Multiply { factor: None, accumulate: false },
+        epilogue: Epilogue::Multiply { factor: None, accumulate: false, divide: None },
         output,
     }));
     check("tiles", &case, &GpuOptions { body: Some(LinearBody::Tiles32), ..GpuOptions::default() }, 0.0);

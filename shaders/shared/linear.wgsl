@@ -63,6 +63,8 @@ struct Params {
     unrolled_blocks: u32,
     activation_a: f32,
     activation_b: f32,
+    divide_inner: u32,
+    divide_count: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -85,6 +87,9 @@ struct Params {
 #endif
 #if SHARE
 @group(0) @binding(6) var<storage, read> relevance: array<f32>;
+#endif
+#if DIVIDE
+@group(0) @binding(6) var<storage, read> denominator: array<f32>;
 #endif
 #if MASK
 @group(0) @binding(7) var<storage, read> mask: array<f32>;
@@ -142,6 +147,10 @@ fn finish(index: u32, channel: u32, sum: f32) {
     if params.accumulate != 0u {
         value += output[index];
     }
+#if DIVIDE
+    let z = denominator[(index / params.divide_inner) % params.divide_count];
+    value = share(value, z, params.scale, params.epsilon, params.share_flags);
+#endif
 #else
     // Sums of the chunks that ran before this one.
     if params.accumulate != 0u {

@@ -16,7 +16,6 @@ pub(super) fn run<T: Real>(step: &Binary, memory: &Memory<T>, output: &mut [T]) 
         BinaryOp::MulNegated => each(step, memory, output, |a, b| -a * b),
         BinaryOp::Div => each(step, memory, output, |a, b| a / b),
         BinaryOp::AddMagnitudes => each(step, memory, output, |a, b| magnitude(a) + magnitude(b)),
-        BinaryOp::MulMagnitude => each(step, memory, output, |a, b| magnitude(a) * b),
     }
 }
 
@@ -43,6 +42,6 @@ fn each<T: Real>(step: &Binary, memory: &Memory<T>, output: &mut [T], f: impl Fn
 
 /// |x|.
 #[inline(always)]
-fn magnitude<T: Real>(x: T) -> T {
+pub(super) fn magnitude<T: Real>(x: T) -> T {
     if x < T::ZERO { -x } else { x }
 }

@@ -4,7 +4,7 @@ use super::activation;
 use super::blocks::BLOCK;
 use super::memory::Memory;
 use super::operand::{Reader, part_of};
-use super::share::Sharer;
+use super::share::{Divider, Sharer};
 use crate::network::Activation;
 use crate::plan::{Epilogue, Part};
 use crate::tensor::Real;
@@ -23,7 +23,7 @@ enum Then<'a, T> {
     Store,
     Activate(Activation),
     Share(Sharer<'a, T>),
-    Multiply { factor: Option<(Reader<'a, T>, Part)>, accumulate: bool },
+    Multiply { factor: Option<(Reader<'a, T>, Part)>, accumulate: bool, divide: Option<Divider<'a, T>> },
 }
 
 impl<'a, T: Real> Finish<'a, T> {
@@ -33,9 +33,10 @@ impl<'a, T: Real> Finish<'a, T> {
             Epilogue::Bias { bias, activation: None } => (*bias, Then::Store),
             Epilogue::Bias { bias, activation: Some(f) } => (*bias, Then::Activate(f.clone())),
             Epilogue::Share { bias, share } => (*bias, Then::Share(Sharer::new(share, memory))),
-            Epilogue::Multiply { factor, accumulate } => {
+            Epilogue::Multiply { factor, accumulate, divide } => {
                 let factor = factor.as_ref().map(|(operand, part)| (Reader::new(operand, memory), *part));
-                (None, Then::Multiply { factor, accumulate: *accumulate })
+                let divide = divide.as_ref().map(|divide| Divider::new(divide, memory));
+                (None, Then::Multiply { factor, accumulate: *accumulate, divide })
             }
         };
         Finish { plane, channels, bias: bias.map(|b| memory.real(b)), then }
@@ -50,7 +51,7 @@ impl<'a, T: Real> Finish<'a, T> {
             Then::Store => output.copy_from_slice(acc),
             Then::Activate(f) => activation::apply(f, acc, output),
             Then::Share(share) => share.apply(start, acc, output),
-            Then::Multiply { factor, accumulate } => {
+            Then::Multiply { factor, accumulate, divide } => {
                 if let Some((factor, part)) = factor {
                     let mut room = [T::ZERO; BLOCK];
                     for (i, acc) in acc.chunks_mut(BLOCK).enumerate() {
@@ -66,6 +67,9 @@ impl<'a, T: Real> Finish<'a, T> {
                     }
                 } else {
                     output.copy_from_slice(acc);
+                }
+                if let Some(divide) = divide {
+                    divide.apply(start, output);
                 }
             }
         }

@@ -109,11 +109,13 @@ pub(super) fn launches(linear: &Linear, chunks: &[Chunk], tiling: Tiling) -> Res
         let split = splits_sums(chunk);
         let first = chunk.m_first == 0;
         let last = chunk.m_first + chunk.m_len == geometry.out_channels / geometry.groups;
-        let unfinished = Epilogue::Multiply { factor: None, accumulate: !first };
-        // Σ_m factor·W·x can be added up as it is; a bias or a division needs the whole sum.
+        let unfinished = Epilogue::Multiply { factor: None, accumulate: !first, divide: None };
+        // Σ_m factor·W·x can be added up as it is; a bias, a function or a division needs the whole sum.
         let (epilogue, continues) = match &linear.epilogue {
-            Epilogue::Multiply { factor, accumulate } => {
-                (&Epilogue::Multiply { factor: *factor, accumulate: *accumulate || (split && !first) }, false)
+            Epilogue::Multiply { factor, accumulate, divide } => {
+                let accumulate = *accumulate || (split && !first);
+                let divide = divide.filter(|_| !split || last);
+                (&Epilogue::Multiply { factor: *factor, accumulate, divide }, false)
             }
             _ if split && !last => (&unfinished, false),
             whole => (whole, split && !first),
@@ -217,7 +219,7 @@ fn launch(
                 bindings.push(read(5, *bias));
             }
         }
-        Epilogue::Multiply { factor, accumulate } => {
+        Epilogue::Multiply { factor, accumulate, divide } => {
             flags.push("MULTIPLY");
             params.accumulate = u32::from(*accumulate);
             if let Some((operand, factor_part)) = factor {
@@ -226,6 +228,15 @@ fn launch(
                 params.factor_inner = u32_of(operand.inner)?;
                 params.factor_count = u32_of(operand.count)?;
                 params.factor_part = part(*factor_part);
+            }
+            if let Some(divide) = divide {
+                flags.push("DIVIDE");
+                bindings.push(read(6, divide.denominator.buffer));
+                params.divide_inner = u32_of(divide.denominator.inner)?;
+                params.divide_count = u32_of(divide.denominator.count)?;
+                params.epsilon = divide.epsilon as f32;
+                params.scale = divide.scale as f32;
+                params.share_flags = u32::from(divide.clip);
             }
         }
     }
@@ -275,7 +286,7 @@ pub(super) fn share_flags(share: &Share) -> u32 {
 /// Every variant that [`launches`] can ask for.
 #[cfg(test)]
 pub(super) fn permutations() -> Vec<ShaderKey> {
-    let epilogues: [&[&'static str]; 8] = [
+    let epilogues: [&[&'static str]; 10] = [
         &[],
         &["BIAS"],
         &["SHARE"],
@@ -284,6 +295,8 @@ pub(super) fn permutations() -> Vec<ShaderKey> {
         &["BIAS", "SHARE", "MASK"],
         &["MULTIPLY"],
         &["MULTIPLY", "FACTOR"],
+        &["MULTIPLY", "DIVIDE"],
+        &["MULTIPLY", "FACTOR", "DIVIDE"],
     ];
     let mut keys = Vec::new();
     for direction in [Direction::Forward, Direction::Adjoint] {

@@ -185,7 +185,17 @@ impl Checker<'_> {
                     self.operand("denominator", operand)?;
                 }
                 self.share(&q.share, q.len)?;
-                self.real("output", q.output, q.len)
+                let (pieces, denominators) = (q.pieces.len(), q.denominator.len());
+                if !matches!((pieces, denominators), (1, 1 | 2) | (2, 1)) {
+                    return Err(format!("{pieces} results of {denominators} denominators"));
+                }
+                for piece in &q.pieces {
+                    if let Some((factor, _)) = &piece.factor {
+                        self.operand("factor", factor)?;
+                    }
+                    self.real("output", piece.output, q.len)?;
+                }
+                Ok(())
             }
             Step::Resample(r) => {
                 positive("sizes", &[r.outer, r.inner, r.output_axis])?;
@@ -333,9 +343,12 @@ impl Checker<'_> {
                     self.real("bias", *bias, channels)?;
                 }
             }
-            Epilogue::Multiply { factor, .. } => {
+            Epilogue::Multiply { factor, divide, .. } => {
                 if let Some((operand, _)) = factor {
                     self.operand("factor", operand)?;
+                }
+                if let Some(divide) = divide {
+                    self.operand("denominator", &divide.denominator)?;
                 }
             }
         }

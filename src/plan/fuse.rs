@@ -10,6 +10,8 @@ use crate::network::Activation;
 /// Fuses what can be fused in a plan whose steps are complete.
 pub(super) fn fuse(planner: &mut Planner) {
     activations(planner);
+    sums(planner);
+    divisions(planner);
 }
 
 /// An activation becomes the last thing that the step in front of it does: `z = Wx + b; y = f(z)` is `y = f(Wx + b)`.
@@ -99,6 +101,116 @@ fn knows_slope(f: &Activation) -> bool {
         Activation::LeakyRelu { alpha } => alpha >= 0.0,
         Activation::Clip { low, high } => low < high,
         _ => false,
+    }
+}
+
+/// A relevance that a linear step computes only for it to be added to another adds to that one itself.
+///
+/// `P = …; Q = x ⊙ Wᵀs; S = P + Q` is `S = …; S += x ⊙ Wᵀs`, where nobody wants P or Q for themselves.
+fn sums(planner: &mut Planner) {
+    let mut at = 0;
+    while at < planner.backward.len() {
+        match sum_at(planner, at) {
+            Some((first, [p, q], s)) => {
+                if let Step::Linear(Linear { epilogue: Epilogue::Multiply { accumulate, .. }, .. }) =
+                    &mut planner.backward[first]
+                {
+                    *accumulate = true;
+                }
+                planner.backward.remove(at);
+                rename(planner, p, s);
+                rename(planner, q, s);
+            }
+            None => at += 1,
+        }
+    }
+}
+
+/// If step `at` of the backward pass adds two relevances and the later one can do it: the first step that writes that one,
+/// the two (it is the second), and their sum.
+fn sum_at(planner: &Planner, at: usize) -> Option<(usize, [BufferId; 2], BufferId)> {
+    let Step::Binary(Binary { op: BinaryOp::Add, a, b, activation: None, output, len }) = &planner.backward[at] else {
+        return None;
+    };
+    let whole = |o: &Operand| o.inner == 1 && o.count == *len && planner.drafts[o.buffer.0].len == *len;
+    if a.buffer == b.buffer || !whole(a) || !whole(b) {
+        return None;
+    }
+    let uses = Uses { planner, at };
+    let fits = |p: BufferId, q: BufferId| {
+        let (p_written, q_written) = (uses.writers(p)?, uses.writers(q)?);
+        let (first, last) = (*q_written.first()?, *p_written.last()?);
+        let adds = matches!(
+            planner.backward[first],
+            Step::Linear(Linear { epilogue: Epilogue::Multiply { accumulate: false, divide: None, .. }, .. })
+        );
+        let alone = uses.readers(q).all(|i| q_written.contains(&i)) && uses.readers(p).all(|i| i < first);
+        (adds && alone && last < first).then_some((first, [p, q], *output))
+    };
+    fits(a.buffer, b.buffer).or_else(|| fits(b.buffer, a.buffer))
+}
+
+/// A relevance that is divided and used for nothing else is divided by the linear step that computes it:
+/// `R = x ⊙ Wᵀs; s' = R/st(z)` is `s' = (x ⊙ Wᵀs)/st(z)`.
+fn divisions(planner: &mut Planner) {
+    let mut at = 0;
+    while at < planner.backward.len() {
+        match division_at(planner, at) {
+            Some((last, relevance, share, by)) => {
+                if let Step::Linear(Linear { epilogue: Epilogue::Multiply { divide, .. }, .. }) =
+                    &mut planner.backward[last]
+                {
+                    *divide = Some(by);
+                }
+                planner.backward.remove(at);
+                rename(planner, relevance, share);
+            }
+            None => at += 1,
+        }
+    }
+}
+
+/// If step `at` of the backward pass divides a relevance and the last step that writes it can do it: that step, the
+/// relevance, the quotient, and the division.
+fn division_at(planner: &Planner, at: usize) -> Option<(usize, BufferId, BufferId, Divide)> {
+    let Step::Quotient(Quotient { denominator, share, pieces, .. }) = &planner.backward[at] else { return None };
+    let ([z], [Piece { factor: None, output }]) = (denominator.as_slice(), pieces.as_slice()) else { return None };
+    let Share { relevance, scale, epsilon: Epsilon::Constant(epsilon), clip, mask: None } = *share else { return None };
+    let uses = Uses { planner, at };
+    let written = uses.writers(relevance)?;
+    let last = *written.last()?;
+    let divides = matches!(
+        planner.backward[last],
+        Step::Linear(Linear { epilogue: Epilogue::Multiply { divide: None, .. }, .. })
+    );
+    // z must be there by then.
+    let known =
+        z.buffer != relevance && planner.backward.iter().skip(last).all(|step| !step.writes().contains(&z.buffer));
+    let alone = uses.readers(relevance).all(|i| written.contains(&i));
+    let by = Divide { denominator: *z, scale, epsilon, clip };
+    (divides && known && alone).then_some((last, relevance, *output, by))
+}
+
+/// Who uses a buffer of the backward pass, the step `at` aside.
+struct Uses<'a> {
+    planner: &'a Planner<'a>,
+    at: usize,
+}
+
+impl Uses<'_> {
+    /// The steps of the backward pass that write it, if it lives there alone and dies there.
+    fn writers(&self, buffer: BufferId) -> Option<Vec<usize>> {
+        if self.planner.drafts[buffer.0].permanent || self.planner.forward.iter().any(|step| touches(step, buffer)) {
+            return None;
+        }
+        let steps = self.planner.backward.iter().enumerate();
+        Some(steps.filter(|(i, step)| *i != self.at && step.writes().contains(&buffer)).map(|(i, _)| i).collect())
+    }
+
+    /// The steps of the backward pass that read it.
+    fn readers(&self, buffer: BufferId) -> impl Iterator<Item = usize> {
+        let steps = self.planner.backward.iter().enumerate();
+        steps.filter(move |(i, step)| *i != self.at && step.reads().contains(&buffer)).map(|(i, _)| i)
     }
 }
 

@@ -162,7 +162,7 @@ impl Planner<'_> {
                 direction: layer.back(),
                 geometry: layer.geometry,
                 terms,
-                epilogue: Epilogue::Multiply { factor, accumulate: i > 0 },
+                epilogue: Epilogue::Multiply { factor, accumulate: i > 0, divide: None },
                 output,
             }));
         }
@@ -231,7 +231,8 @@ impl Planner<'_> {
             self.in_one_buffer(&mut z, len);
             share.epsilon = self.rms(z[0].buffer, rule.stabiliser.epsilon);
         }
-        self.backward.push(Step::Quotient(Quotient { denominator: z, share, output, len }));
+        let pieces = vec![Piece { factor: None, output }];
+        self.backward.push(Step::Quotient(Quotient { denominator: z, share, pieces, len }));
         Ok(output)
     }
 

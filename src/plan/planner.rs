@@ -135,6 +135,13 @@ impl<'a> Planner<'a> {
 
     /// A new buffer with `R / st(z)` at the norm rule's stabiliser, by a step of the backward pass.
     pub fn quotient(&mut self, z: BufferId, relevance: BufferId, label: &str) -> BufferId {
+        let output = self.buffer(self.drafts[z.0].len, label);
+        self.quotients(z, relevance, vec![Piece { factor: None, output }]);
+        output
+    }
+
+    /// `factor · R / st(z)` at the norm rule's stabiliser for each piece, by steps of the backward pass.
+    pub fn quotients(&mut self, z: BufferId, relevance: BufferId, pieces: Vec<Piece>) {
         let len = self.drafts[z.0].len;
         let Stabiliser { kind, epsilon } = self.stabiliser;
         let epsilon = match kind {
@@ -142,8 +149,17 @@ impl<'a> Planner<'a> {
             StabiliserKind::Add | StabiliserKind::Clip => Epsilon::Constant(epsilon),
         };
         let share = Share { relevance, scale: 1.0, epsilon, clip: kind == StabiliserKind::Clip, mask: None };
-        let output = self.buffer(len, label);
-        self.backward.push(Step::Quotient(Quotient { denominator: vec![self.whole(z)], share, output, len }));
+        for pieces in pieces.chunks(2) {
+            let (denominator, share, pieces) = (vec![self.whole(z)], share.clone(), pieces.to_vec());
+            self.backward.push(Step::Quotient(Quotient { denominator, share, pieces, len }));
+        }
+    }
+
+    /// A new buffer with `factor · R / st(z)` at the norm rule's stabiliser, by a step of the backward pass.
+    pub fn scaled_quotient(&mut self, z: BufferId, relevance: BufferId, factor: BufferId, label: &str) -> BufferId {
+        let output = self.buffer(self.drafts[z.0].len, label);
+        let factor = Some((self.whole(factor), Contribution::Plain));
+        self.quotients(z, relevance, vec![Piece { factor, output }]);
         output
     }
 

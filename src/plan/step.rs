@@ -170,12 +170,14 @@ pub enum Epilogue {
         /// The numerator and the stabiliser; its epsilon is [`Epsilon::Constant`].
         share: Share,
     },
-    /// `part(factor) · acc`, or `acc` alone.
+    /// `part(factor) · acc`, or `acc` alone; then, as a relevance, divided by the denominator of the layer before.
     Multiply {
         /// The factor, indexed by the output's position, and the part of it.
         factor: Option<(Operand, Part)>,
         /// Whether the result adds to what the output holds.
         accumulate: bool,
+        /// What the sum is divided by before it is stored.
+        divide: Option<Divide>,
     },
 }
 
@@ -195,6 +197,19 @@ pub struct Share {
     pub clip: bool,
     /// Keeps only positions where this buffer, of the same shape, has this sign (0 has neither).
     pub mask: Option<(BufferId, Sign)>,
+}
+
+/// `scale · R / st(z)` of a relevance R that a step has just computed; see [`Share`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Divide {
+    /// z, indexed by the output's position.
+    pub denominator: Operand,
+    /// Factor of the result.
+    pub scale: f64,
+    /// The stabiliser's ε.
+    pub epsilon: f64,
+    /// Whether small denominators are clipped to ±ε rather than moved by it.
+    pub clip: bool,
 }
 
 /// A stabiliser's ε.
@@ -233,17 +248,37 @@ pub struct Operand {
     pub count: usize,
 }
 
-/// `output[i] = share(Σ denominator operands at i)`.
+/// `output_k[i] = factor_k[i] · share(Σ denominator operands at i)`.
 #[derive(Clone, Debug)]
 pub struct Quotient {
     /// One or two summands of the denominator.
     pub denominator: Vec<Operand>,
     /// The numerator, stabiliser and mask.
     pub share: Share,
-    /// Where it goes.
-    pub output: BufferId,
+    /// One or two results; two only of a single denominator.
+    pub pieces: Vec<Piece>,
     /// Number of values.
     pub len: usize,
+}
+
+/// A result of a [`Quotient`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Piece {
+    /// What the share is multiplied with.
+    pub factor: Option<(Operand, Contribution)>,
+    /// Where it goes.
+    pub output: BufferId,
+}
+
+/// How a summand of a denominator takes its part of the share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Contribution {
+    /// x.
+    Plain,
+    /// −x.
+    Negated,
+    /// |x|.
+    Magnitude,
 }
 
 /// `output[o, offset + j, i] = factor · Σ_k w[k] · source[o, src[k], i]`, k over row j of the map.
@@ -385,8 +420,6 @@ pub enum BinaryOp {
     Div,
     /// |a| + |b|.
     AddMagnitudes,
-    /// |a| · b.
-    MulMagnitude,
 }
 
 /// `output[i] = f(a ∘ b)`.

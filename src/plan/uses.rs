@@ -45,14 +45,18 @@ impl Step {
                         reads.extend(*bias);
                         reads.extend(share(s));
                     }
-                    Epilogue::Multiply { factor, accumulate } => {
+                    Epilogue::Multiply { factor, accumulate, divide } => {
                         reads.extend(factor.map(|(operand, _)| operand.buffer));
+                        reads.extend(divide.map(|d| d.denominator.buffer));
                         reads.extend(accumulate.then_some(l.output));
                     }
                 }
                 reads
             }
-            Step::Quotient(q) => q.denominator.iter().map(|o| o.buffer).chain(share(&q.share)).collect(),
+            Step::Quotient(q) => {
+                let factors = q.pieces.iter().filter_map(|p| Some(p.factor?.0));
+                q.denominator.iter().copied().chain(factors).map(|o| o.buffer).chain(share(&q.share)).collect()
+            }
             Step::Resample(r) => std::iter::once(r.source).chain(r.factor).collect(),
             Step::Transpose(t) => vec![t.source],
             Step::MaxPool(m) => vec![m.source],
@@ -75,7 +79,7 @@ impl Step {
     pub fn writes(&self) -> Vec<BufferId> {
         match self {
             Step::Linear(l) => vec![l.output],
-            Step::Quotient(q) => vec![q.output],
+            Step::Quotient(q) => q.pieces.iter().map(|p| p.output).collect(),
             Step::Resample(r) => vec![r.output],
             Step::Transpose(t) => vec![t.output],
             Step::MaxPool(m) => vec![m.output, m.winners],
@@ -112,8 +116,9 @@ impl Step {
                         bias.iter_mut().for_each(&mut f);
                         share(s, &mut f);
                     }
-                    Epilogue::Multiply { factor, .. } => {
+                    Epilogue::Multiply { factor, divide, .. } => {
                         factor.iter_mut().for_each(|(operand, _)| f(&mut operand.buffer));
+                        divide.iter_mut().for_each(|d| f(&mut d.denominator.buffer));
                     }
                 }
                 f(&mut l.output);
@@ -121,7 +126,10 @@ impl Step {
             Step::Quotient(q) => {
                 q.denominator.iter_mut().for_each(|o| f(&mut o.buffer));
                 share(&mut q.share, &mut f);
-                f(&mut q.output);
+                for piece in &mut q.pieces {
+                    piece.factor.iter_mut().for_each(|(operand, _)| f(&mut operand.buffer));
+                    f(&mut piece.output);
+                }
             }
             Step::Resample(r) => {
                 f(&mut r.source);

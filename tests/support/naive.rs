@@ -1,8 +1,8 @@
 //! Every step by the sum its documentation states, in double precision, with nothing clever.
 
 use relprop::plan::{
-    ActivationMode, BinaryOp, BufferId, Direction, Epilogue, Epsilon, Linear, LrnForward, Operand, Part, Plan,
-    SeedAmount, SeedRequest, Share, Sign, Step, Windows,
+    ActivationMode, BinaryOp, BufferId, Contribution, Direction, Epilogue, Epsilon, Linear, LrnForward, Operand, Part,
+    Piece, Plan, SeedAmount, SeedRequest, Share, Sign, Step, Windows,
 };
 use relprop::{Activation, Tensor};
 
@@ -114,9 +114,24 @@ impl State<'_> {
     fn step(&mut self, step: &Step, requests: &[SeedRequest]) {
         let result = match step {
             Step::Linear(l) => self.linear(l),
-            Step::Quotient(q) => (0..q.len)
-                .map(|i| self.share(&q.share, i, q.denominator.iter().map(|o| self.operand(o, i)).sum()))
-                .collect(),
+            Step::Quotient(q) => {
+                let piece = |p: &Piece, i: usize| {
+                    let share = self.share(&q.share, i, q.denominator.iter().map(|o| self.operand(o, i)).sum());
+                    share
+                        * p.factor.map_or(1.0, |(operand, how)| match how {
+                            Contribution::Plain => self.operand(&operand, i),
+                            Contribution::Negated => -self.operand(&operand, i),
+                            Contribution::Magnitude => self.operand(&operand, i).abs(),
+                        })
+                };
+                let mut pieces: Vec<Vec<f64>> =
+                    q.pieces.iter().map(|p| (0..q.len).map(|i| piece(p, i)).collect()).collect();
+                let first = pieces.remove(0);
+                if let (Some(second), [_, p]) = (pieces.pop(), q.pieces.as_slice()) {
+                    self.values[p.output.0] = second;
+                }
+                first
+            }
             Step::Resample(r) => {
                 let mut y = self.of(r.output).to_vec();
                 for o in 0..r.outer {
@@ -184,7 +199,6 @@ impl State<'_> {
                         BinaryOp::MulNegated => -x * y,
                         BinaryOp::Div => x / y,
                         BinaryOp::AddMagnitudes => x.abs() + y.abs(),
-                        BinaryOp::MulMagnitude => x.abs() * y,
                     };
                     activated(&b.activation, value)
                 })
@@ -322,9 +336,15 @@ impl State<'_> {
         let finish = |(i, acc): (usize, f64)| match &l.epilogue {
             Epilogue::Bias { bias: b, activation } => activated(activation, acc + bias(b, i)),
             Epilogue::Share { bias: b, share } => self.share(share, i, acc + bias(b, i)),
-            Epilogue::Multiply { factor, accumulate } => {
+            Epilogue::Multiply { factor, accumulate, divide } => {
                 let factor = factor.map_or(1.0, |(operand, p)| part(p, self.operand(&operand, i)));
-                acc * factor + if *accumulate { self.of(l.output)[i] } else { 0.0 }
+                let sum = acc * factor + if *accumulate { self.of(l.output)[i] } else { 0.0 };
+                divide.map_or(sum, |d| {
+                    let z = self.operand(&d.denominator, i);
+                    let sign = if z >= 0.0 { 1.0 } else { -1.0 };
+                    let stable = if d.clip { sign * z.abs().max(d.epsilon) } else { z + sign * d.epsilon };
+                    d.scale * sum / stable
+                })
             }
         };
         acc.into_iter().enumerate().map(finish).collect()
