@@ -1,6 +1,6 @@
 // linear_forward: y[n,m,p] = epilogue(Σ_terms Σ_{c,k} W[m,c,k] · part(x[n,c, p·stride + k·dilation − pad])).
 //
-// Epilogues: f(sum + bias) (BIAS, and ACTIVATE with f's flag); scale·R/st(sum + bias), masked (SHARE); part(factor) · sum, added to what the output
+// Epilogues: f(sum + bias + summand) (BIAS, SUMMAND, and ACTIVATE with f's flag); scale·R/st(sum + bias), masked (SHARE); part(factor) · sum, added to what the output
 // holds with `accumulate` (MULTIPLY), and then scale·(that)/st(denominator) (DIVIDE). A term reads its own source and weights.
 // Shapes: source: batch × C × input; output, relevance, mask: batch × M × output; bias: M; weights: shared/linear.wgsl.
 // As a matrix product: rows are m, columns (n, p), the depth (tap, c) with c fastest.

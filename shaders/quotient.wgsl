@@ -1,7 +1,8 @@
 // quotient: output_k[i] = factor_k[i] · share(Σ denominators at i), share(z) = scale · R[i] / st(z), 0 where the mask has
 // not the wanted sign; one output, or two with TWO_PIECES.
 //
-// An operand is read at (i / inner) % count. A factor counts as it is, negated, or as its magnitude. ε is a constant, or a factor times the sample's entry in `rms`.
+// An operand is read at (i / inner) % count. A factor counts as it is, negated, as its magnitude, or as what
+// remains of the denominator without it. ε is a constant, or a factor times the sample's entry in `rms`.
 // Shapes: relevance, mask, outputs: len values; rms: one value a sample of sample_len values.
 // Dispatch: one thread a value, 256 a workgroup, workgroups folded into two dimensions.
 
@@ -52,9 +53,18 @@ struct Params {
 
 const NEGATED: u32 = 1u;
 const MAGNITUDE: u32 = 2u;
+const REMAINDER: u32 = 3u;
 
-fn contribution(x: f32, how: u32) -> f32 {
-    return select(select(x, -x, how == NEGATED), abs(x), how == MAGNITUDE);
+fn contribution(x: f32, z: f32, how: u32) -> f32 {
+    var value = x;
+    if how == NEGATED {
+        value = -x;
+    } else if how == MAGNITUDE {
+        value = abs(x);
+    } else if how == REMAINDER {
+        value = z - x;
+    }
+    return value;
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -78,13 +88,15 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
 #endif
 #if FACTOR_0
-    output_0[i] = value * contribution(factor_0[(i / params.factor_inner_0) % params.factor_count_0], params.factor_how_0);
+    let x_0 = factor_0[(i / params.factor_inner_0) % params.factor_count_0];
+    output_0[i] = value * contribution(x_0, z, params.factor_how_0);
 #else
     output_0[i] = value;
 #endif
 #if TWO_PIECES
 #if FACTOR_1
-    output_1[i] = value * contribution(factor_1[(i / params.factor_inner_1) % params.factor_count_1], params.factor_how_1);
+    let x_1 = factor_1[(i / params.factor_inner_1) % params.factor_count_1];
+    output_1[i] = value * contribution(x_1, z, params.factor_how_1);
 #else
     output_1[i] = value;
 #endif

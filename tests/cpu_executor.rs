@@ -132,7 +132,7 @@ proptest! {
         let weight = step.terms[0].weight;
         let bare = |case: &mut Case, direction, source, output| {
             let terms = vec![Term { source, part: Part::All, weight }];
-            let epilogue = Epilogue::Bias { bias: None, activation: None };
+            let epilogue = Epilogue::Bias { bias: None, summand: None, activation: None };
             case.plan.forward = vec![Step::Linear(Linear { direction, geometry, terms, epilogue, output })];
         };
         let mut adjoint = Case::new(geometry.batch);
@@ -249,7 +249,7 @@ fn plans_that_contradict_themselves_are_errors() {
             pad: [0; 3],
         };
         let terms = vec![Term { source: x, part: Part::All, weight }];
-        let epilogue = Epilogue::Bias { bias: Some(bias), activation: None };
+        let epilogue = Epilogue::Bias { bias: Some(bias), summand: None, activation: None };
         let direction = Direction::Forward;
         case.step(Step::Linear(Linear { direction, geometry, terms, epilogue, output: y }));
         build(&case.plan).unwrap();
@@ -273,7 +273,10 @@ fn plans_that_contradict_themselves_are_errors() {
     fails(&|p| linear(p).geometry.stride[2] = usize::MAX, "reach too far");
     fails(&|p| linear(p).terms.clear(), "no term");
     fails(&|p| linear(p).terms[0].weight.0 = 1, "no weight 1");
-    fails(&|p| linear(p).epilogue = Epilogue::Bias { bias: Some(BufferId(0)), activation: None }, "bias: buffer x");
+    fails(
+        &|p| linear(p).epilogue = Epilogue::Bias { bias: Some(BufferId(0)), summand: None, activation: None },
+        "bias: buffer x",
+    );
     fails(&|p| p.buffers[1].slot = 0, "reads from the slot that it writes");
     fails(&|p| p.slots[0].len = 11, "does not hold the buffer's 12 values");
     fails(&|p| p.slots[1].element = Element::Index, "kind Real");

@@ -141,7 +141,7 @@ fn dense(case: &mut Case, batch: usize, channels: [usize; 2], positions: usize, 
         direction: Direction::Forward,
         geometry,
         terms: vec![Term { source, part: Part::All, weight }],
-        epilogue: Epilogue::Bias { bias: None, activation: None },
+        epilogue: Epilogue::Bias { bias: None, summand: None, activation: None },
         output,
     }));
 }

@@ -176,8 +176,26 @@ fn a_chain_of_epsilon_rules_is_one_pass_a_layer() {
 fn a_residual_sum_is_one_pass_and_its_branches_add_up_where_they_meet() {
     // One quotient a sum, with two results, and the seed's; the mean's is done by the dense layer behind it.
     let plan = plan(&resnet(), "epsilon-plus", false);
-    assert_eq!(count(&plan, "binary"), 3, "the sums of the forward pass");
     assert_eq!(backward(&plan), "10 linear_adjoint, 8 linear_forward, 4 quotient, 2 resample, 1 seed");
+}
+
+#[test]
+fn a_residual_sum_is_part_of_the_convolution_before_it() {
+    let network = resnet();
+    // Neither z⁺ nor a forward pass alone wants the branch itself: nothing of it is left.
+    for plan in [plan(&network, "epsilon-plus", false), Plan::forward(&network, 2).expect("a plan")] {
+        assert_eq!(count(&plan, "binary") + count(&plan, "activation"), 0);
+        assert_eq!(plan.forward.len(), 9 + 2, "nine linear layers, and a mean along two axes");
+        assert!(!writes(&plan, "b0") && !writes(&plan, "sum0"));
+    }
+    // ε divides by each convolution's own output, and γ asks for its sign.
+    for composite in ["epsilon", "epsilon-gamma-box:-3,3"] {
+        assert_eq!(count(&plan(&network, composite, false), "binary"), 3);
+    }
+    // Here relevance comes to where the first two sums are negative, and there ReLU's output says nothing about them.
+    let plan = plan(&network, "flat", false);
+    assert_eq!((count(&plan, "binary"), count(&plan, "activation")), (0, 2));
+    assert!(writes(&plan, "sum0") && writes(&plan, "sum1") && !writes(&plan, "sum2"));
 }
 
 #[test]

@@ -91,6 +91,9 @@ struct Params {
 #if DIVIDE
 @group(0) @binding(6) var<storage, read> denominator: array<f32>;
 #endif
+#if SUMMAND
+@group(0) @binding(7) var<storage, read> summand: array<f32>;
+#endif
 #if MASK
 @group(0) @binding(7) var<storage, read> mask: array<f32>;
 #endif
@@ -158,6 +161,9 @@ fn finish(index: u32, channel: u32, sum: f32) {
     }
 #if BIAS
     value += bias[channel];
+#endif
+#if SUMMAND
+    value += summand[index];
 #endif
 #if ACTIVATE
     value = activate(value, params.activation_a, params.activation_b, 0.0);

@@ -16,6 +16,7 @@ pub(super) struct Finish<'a, T> {
     /// Channels of the output.
     channels: usize,
     bias: Option<&'a [T]>,
+    summand: Option<&'a [T]>,
     then: Then<'a, T>,
 }
 
@@ -30,8 +31,8 @@ impl<'a, T: Real> Finish<'a, T> {
     /// `plane` and `channels` are those of the step's output.
     pub(super) fn new(epilogue: &Epilogue, plane: usize, channels: usize, memory: &'a Memory<T>) -> Finish<'a, T> {
         let (bias, then) = match epilogue {
-            Epilogue::Bias { bias, activation: None } => (*bias, Then::Store),
-            Epilogue::Bias { bias, activation: Some(f) } => (*bias, Then::Activate(f.clone())),
+            Epilogue::Bias { bias, activation: None, .. } => (*bias, Then::Store),
+            Epilogue::Bias { bias, activation: Some(f), .. } => (*bias, Then::Activate(f.clone())),
             Epilogue::Share { bias, share } => (*bias, Then::Share(Sharer::new(share, memory))),
             Epilogue::Multiply { factor, accumulate, divide } => {
                 let factor = factor.as_ref().map(|(operand, part)| (Reader::new(operand, memory), *part));
@@ -39,13 +40,21 @@ impl<'a, T: Real> Finish<'a, T> {
                 (None, Then::Multiply { factor, accumulate: *accumulate, divide })
             }
         };
-        Finish { plane, channels, bias: bias.map(|b| memory.real(b)), then }
+        let summand = match epilogue {
+            Epilogue::Bias { summand, .. } => *summand,
+            _ => None,
+        };
+        let [bias, summand] = [bias, summand].map(|b| b.map(|b| memory.real(b)));
+        Finish { plane, channels, bias, summand, then }
     }
 
     /// Ends the sums of the output positions `start..`: `acc` holds them, `output` gets the results.
     pub(super) fn apply(&self, start: usize, acc: &mut [T], output: &mut [T]) {
         if let Some(bias) = self.bias {
             self.add_bias(bias, start, acc);
+        }
+        if let Some(summand) = self.summand {
+            acc.iter_mut().zip(&summand[start..]).for_each(|(y, x)| *y += *x);
         }
         match &self.then {
             Then::Store => output.copy_from_slice(acc),

@@ -12,8 +12,9 @@ use crate::tensor::Real;
 pub(super) fn run<T: Real>(step: &Quotient, memory: &Memory<T>, output: &mut [T]) {
     let call = Call::new(step, memory);
     for_blocks(output, |start, output| {
-        call.share(start, output);
-        call.multiply(0, start, output);
+        let mut room = [T::ZERO; BLOCK];
+        let z = call.share(start, output, &mut room);
+        call.multiply(0, start, z, output);
     });
 }
 
@@ -21,10 +22,11 @@ pub(super) fn run<T: Real>(step: &Quotient, memory: &Memory<T>, output: &mut [T]
 pub(super) fn run_two<T: Real>(step: &Quotient, memory: &Memory<T>, first: &mut [T], second: &mut [T]) {
     let call = Call::new(step, memory);
     for_block_pairs(first, second, |start, first, second| {
-        call.share(start, first);
+        let mut room = [T::ZERO; BLOCK];
+        let z = call.share(start, first, &mut room);
         second.copy_from_slice(first);
-        call.multiply(0, start, first);
-        call.multiply(1, start, second);
+        call.multiply(0, start, z, first);
+        call.multiply(1, start, z, second);
     });
 }
 
@@ -44,8 +46,9 @@ impl<'a, T: Real> Call<'a, T> {
         }
     }
 
-    fn share(&self, start: usize, output: &mut [T]) {
-        let (mut z, mut room) = ([T::ZERO; BLOCK], [T::ZERO; BLOCK]);
+    /// Puts the shares of positions `start..` into `output` and gives their denominators.
+    fn share<'b>(&self, start: usize, output: &mut [T], z: &'b mut [T; BLOCK]) -> &'b [T] {
+        let mut room = [T::ZERO; BLOCK];
         let z = &mut z[..output.len()];
         for reader in &self.denominator {
             for (z, x) in z.iter_mut().zip(reader.block(start, output.len(), &mut room)) {
@@ -53,9 +56,10 @@ impl<'a, T: Real> Call<'a, T> {
             }
         }
         self.share.apply(start, z, output);
+        z
     }
 
-    fn multiply(&self, piece: usize, start: usize, values: &mut [T]) {
+    fn multiply(&self, piece: usize, start: usize, z: &[T], values: &mut [T]) {
         let Some((factor, how)) = &self.factors[piece] else { return };
         let mut room = [T::ZERO; BLOCK];
         let factor = factor.block(start, values.len(), &mut room).iter();
@@ -64,6 +68,7 @@ impl<'a, T: Real> Call<'a, T> {
             Contribution::Plain => values.for_each(|(y, x)| *y *= *x),
             Contribution::Negated => values.for_each(|(y, x)| *y *= -*x),
             Contribution::Magnitude => values.for_each(|(y, x)| *y *= magnitude(*x)),
+            Contribution::Remainder => values.zip(z).for_each(|((y, x), z)| *y *= *z - *x),
         }
     }
 }

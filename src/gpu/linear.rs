@@ -240,6 +240,10 @@ fn launch(
             }
         }
     }
+    if let Epilogue::Bias { summand: Some(summand), .. } = epilogue {
+        flags.push("SUMMAND");
+        bindings.push(read(7, *summand));
+    }
     if let Epilogue::Bias { activation: Some(activation), .. } = epilogue {
         let (flag, a, b) = function(activation);
         flags.extend(["ACTIVATE", flag]);
@@ -286,9 +290,11 @@ pub(super) fn share_flags(share: &Share) -> u32 {
 /// Every variant that [`launches`] can ask for.
 #[cfg(test)]
 pub(super) fn permutations() -> Vec<ShaderKey> {
-    let epilogues: [&[&'static str]; 10] = [
+    let epilogues: [&[&'static str]; 12] = [
         &[],
         &["BIAS"],
+        &["SUMMAND"],
+        &["BIAS", "SUMMAND"],
         &["SHARE"],
         &["BIAS", "SHARE"],
         &["SHARE", "MASK"],
@@ -327,11 +333,11 @@ pub(super) fn permutations() -> Vec<ShaderKey> {
             }
         }
     }
-    // Functions have nothing to do with how a sum is made: each once, with a bias and without.
+    // Functions have nothing to do with how a sum is made: each once, with a bias or summand and without.
     for activation in super::tests::fusible_activations() {
         let flag = function(&activation).0;
-        for flags in [vec!["ACTIVATE", flag], vec!["BIAS", "ACTIVATE", flag]] {
-            keys.push(shader(Direction::Forward, LinearBody::Direct, 1, flags));
+        for before in [&[] as &[&'static str], &["BIAS"], &["SUMMAND"], &["BIAS", "SUMMAND"]] {
+            keys.push(shader(Direction::Forward, LinearBody::Direct, 1, [before, &["ACTIVATE", flag]].concat()));
         }
     }
     keys

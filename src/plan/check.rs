@@ -353,7 +353,12 @@ impl Checker<'_> {
             }
         }
         match &l.epilogue {
-            Epilogue::Bias { activation, .. } => self.slope(activation.as_ref(), None),
+            Epilogue::Bias { summand, activation, .. } => {
+                if let Some(summand) = summand {
+                    self.real("summand", *summand, output)?;
+                }
+                self.slope(activation.as_ref(), None)
+            }
             Epilogue::Share { share, .. } => self.share(share, output),
             Epilogue::Multiply { .. } => Ok(()),
         }

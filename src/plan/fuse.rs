@@ -10,6 +10,7 @@ use crate::network::Activation;
 /// Fuses what can be fused in a plan whose steps are complete.
 pub(super) fn fuse(planner: &mut Planner) {
     activations(planner);
+    residual_sums(planner);
     sums(planner);
     divisions(planner);
 }
@@ -104,6 +105,84 @@ fn knows_slope(f: &Activation) -> bool {
     }
 }
 
+/// A residual sum becomes the last thing that the linear step of its later branch does:
+/// `z = Wx + b; y = f(z + a)` is `y = f(Wx + b + a)`.
+///
+/// That takes z away. The sum's own quotient, which multiplies with z, multiplies with y − a instead: rounding makes that
+/// differ from z by a rounding of y, and the relevance `(y − a)·R/st(y)` by a rounding of R.
+fn residual_sums(planner: &mut Planner) {
+    let mut at = 0;
+    while at < planner.forward.len() {
+        match residual_sum_at(planner, at) {
+            Some((producer, z, a)) => {
+                if let Step::Binary(sum) = planner.forward.remove(at)
+                    && let Step::Linear(linear) = &mut planner.forward[producer]
+                {
+                    let Epilogue::Bias { bias, .. } = linear.epilogue else { continue };
+                    linear.epilogue = Epilogue::Bias { bias, summand: Some(a), activation: sum.activation };
+                    linear.output = sum.output;
+                }
+                for step in &mut planner.backward {
+                    let Step::Quotient(quotient) = step else { continue };
+                    for factor in quotient.pieces.iter_mut().filter_map(|piece| piece.factor.as_mut()) {
+                        if factor.0.buffer == z {
+                            *factor = (Operand { buffer: a, ..factor.0 }, Contribution::Remainder);
+                        }
+                    }
+                }
+            }
+            None => at += 1,
+        }
+    }
+}
+
+/// If step `at` of the forward pass is a sum that a linear step can do: that step, what it writes now, and the other summand.
+fn residual_sum_at(planner: &Planner, at: usize) -> Option<(usize, BufferId, BufferId)> {
+    let Step::Binary(Binary { op: BinaryOp::Add, a, b, activation, output, len }) = &planner.forward[at] else {
+        return None;
+    };
+    let whole = |o: &Operand| planner.is_whole(o, *len);
+    if a.buffer == b.buffer || !whole(a) || !whole(b) {
+        return None;
+    }
+    let written = |buffer: BufferId| planner.forward.iter().rposition(|step| step.writes().contains(&buffer));
+    let fits = |z: BufferId, other: BufferId| {
+        let producer = written(z)?;
+        let free = matches!(
+            planner.forward[producer],
+            Step::Linear(Linear { epilogue: Epilogue::Bias { summand: None, activation: None, .. }, .. })
+        );
+        let known = written(other).is_none_or(|i| i < producer);
+        let others = planner.forward.iter().enumerate().filter(|(i, _)| *i != at && *i != producer);
+        let unread = others.clone().all(|(_, step)| !touches(step, z));
+        let alike = |step: &Step| !touches(step, z) || multiplies_with_summand(planner, step, z, *output, activation);
+        let gone = !planner.drafts[z.0].permanent && unread && planner.backward.iter().all(alike);
+        (free && known && gone).then_some((producer, z, other))
+    };
+    fits(a.buffer, b.buffer).or_else(|| fits(b.buffer, a.buffer))
+}
+
+/// Whether all that a step does with z is `z · R / st(y)`, y being f of a sum of z: and y that sum wherever R is not 0.
+fn multiplies_with_summand(
+    planner: &Planner,
+    step: &Step,
+    z: BufferId,
+    y: BufferId,
+    activation: &Option<Activation>,
+) -> bool {
+    let Step::Quotient(Quotient { denominator, share, pieces, len }) = step else { return false };
+    let sum = activation
+        .as_ref()
+        .is_none_or(|f| keeps_positive_values(f) && planner.positive_only.contains(&(share.relevance, y)));
+    let divides = matches!(denominator.as_slice(), [own] if own.buffer == y && planner.is_whole(own, *len));
+    let factors = pieces.iter().filter(
+        |piece| matches!(piece.factor, Some((x, Contribution::Plain)) if x.buffer == z && planner.is_whole(&x, *len)),
+    );
+    let mut named = 0;
+    step.clone().for_each_buffer(|buffer| named += usize::from(*buffer == z));
+    sum && divides && named == factors.count()
+}
+
 /// A relevance that a linear step computes only for it to be added to another adds to that one itself.
 ///
 /// `P = …; Q = x ⊙ Wᵀs; S = P + Q` is `S = …; S += x ⊙ Wᵀs`, where nobody wants P or Q for themselves.
@@ -132,7 +211,7 @@ fn sum_at(planner: &Planner, at: usize) -> Option<(usize, [BufferId; 2], BufferI
     let Step::Binary(Binary { op: BinaryOp::Add, a, b, activation: None, output, len }) = &planner.backward[at] else {
         return None;
     };
-    let whole = |o: &Operand| o.inner == 1 && o.count == *len && planner.drafts[o.buffer.0].len == *len;
+    let whole = |o: &Operand| planner.is_whole(o, *len);
     if a.buffer == b.buffer || !whole(a) || !whole(b) {
         return None;
     }
@@ -227,4 +306,6 @@ fn rename(planner: &mut Planner, from: BufferId, to: BufferId) {
             }
         });
     }
+    let renamed = |buffer| if buffer == from { to } else { buffer };
+    planner.positive_only = planner.positive_only.iter().map(|(r, z)| (renamed(*r), renamed(*z))).collect();
 }

@@ -106,7 +106,7 @@ impl Planner<'_> {
             direction: layer.direction,
             geometry: layer.geometry,
             terms: vec![term],
-            epilogue: Epilogue::Bias { bias, activation: None },
+            epilogue: Epilogue::Bias { bias, summand: None, activation: None },
             output,
         }));
         Ok(output)
@@ -213,7 +213,7 @@ impl Planner<'_> {
             let epilogue = if fused {
                 Epilogue::Share { bias, share: share.clone() }
             } else {
-                Epilogue::Bias { bias, activation: None }
+                Epilogue::Bias { bias, summand: None, activation: None }
             };
             let (direction, geometry) = (layer.direction, layer.geometry);
             let step = Step::Linear(Linear { direction, geometry, terms, epilogue, output: target });
@@ -275,7 +275,7 @@ impl Planner<'_> {
             direction: layer.direction,
             geometry: Geometry { batch: 1, ..layer.geometry },
             terms,
-            epilogue: Epilogue::Bias { bias, activation: None },
+            epilogue: Epilogue::Bias { bias, summand: None, activation: None },
             output,
         }));
         Ok(Some(self.whole(output)))

@@ -119,6 +119,11 @@ impl<'a> Planner<'a> {
         Operand { buffer, inner: 1, count: self.drafts[buffer.0].len }
     }
 
+    /// Whether an operand is read position by position by a step of so many values.
+    pub fn is_whole(&self, operand: &Operand, len: usize) -> bool {
+        operand.inner == 1 && operand.count == len && self.drafts[operand.buffer.0].len == len
+    }
+
     /// A new buffer with `a ∘ b`, by a step of the backward pass.
     pub fn binary(&mut self, op: BinaryOp, a: Operand, b: Operand, len: usize, label: &str) -> BufferId {
         let output = self.buffer(len, label);

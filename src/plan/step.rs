@@ -156,10 +156,12 @@ pub struct Term {
 /// What a [`Linear`] step does with its sum before it is stored.
 #[derive(Clone, Debug)]
 pub enum Epilogue {
-    /// `f(acc + bias[channel])`.
+    /// `f(acc + bias[channel] + summand)`.
     Bias {
         /// One value for each channel of the step's output.
         bias: Option<BufferId>,
+        /// Values of the output's shape: the other branch of a residual sum.
+        summand: Option<BufferId>,
         /// f; none leaves the sum as it is. Any but a PRelu, whose slopes are operands.
         activation: Option<Activation>,
     },
@@ -279,6 +281,8 @@ pub enum Contribution {
     Negated,
     /// |x|.
     Magnitude,
+    /// z − x, z being the denominator: the summand that is stored nowhere, x being the other one.
+    Remainder,
 }
 
 /// `output[o, offset + j, i] = factor · Σ_k w[k] · source[o, src[k], i]`, k over row j of the map.

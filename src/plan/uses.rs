@@ -40,7 +40,7 @@ impl Step {
             Step::Linear(l) => {
                 let mut reads: Vec<BufferId> = l.terms.iter().map(|t| t.source).collect();
                 match &l.epilogue {
-                    Epilogue::Bias { bias, .. } => reads.extend(*bias),
+                    Epilogue::Bias { bias, summand, .. } => reads.extend(bias.iter().chain(summand)),
                     Epilogue::Share { bias, share: s } => {
                         reads.extend(*bias);
                         reads.extend(share(s));
@@ -111,7 +111,7 @@ impl Step {
             Step::Linear(l) => {
                 l.terms.iter_mut().for_each(|t| f(&mut t.source));
                 match &mut l.epilogue {
-                    Epilogue::Bias { bias, .. } => bias.iter_mut().for_each(&mut f),
+                    Epilogue::Bias { bias, summand, .. } => bias.iter_mut().chain(summand).for_each(&mut f),
                     Epilogue::Share { bias, share: s } => {
                         bias.iter_mut().for_each(&mut f);
                         share(s, &mut f);

@@ -224,7 +224,10 @@ pub fn linear(r: &mut Random, direction: Direction) -> Case {
     let bias = if r.flip() { Some(r.input(&mut case, "bias", output[1])) } else { None };
     let accumulate = r.flip();
     let epilogue = match r.between(0, 2) {
-        0 => Epilogue::Bias { bias, activation: r.exact_activation() },
+        0 => {
+            let summand = r.flip().then(|| r.input(&mut case, "summand", len));
+            Epilogue::Bias { bias, summand, activation: r.exact_activation() }
+        }
         1 => Epilogue::Share { bias, share: r.share(&mut case, len) },
         _ => Epilogue::Multiply {
             factor: r.flip().then(|| (r.operand(&mut case, "factor", &output), r.part())),
@@ -252,7 +255,7 @@ fn quotient(r: &mut Random) -> Case {
     let pieces = if denominators == 1 { r.between(1, 2) } else { 1 };
     let pieces = (0..pieces)
         .map(|_| {
-            let how = [Contribution::Plain, Contribution::Negated, Contribution::Magnitude];
+            let how = [Contribution::Plain, Contribution::Negated, Contribution::Magnitude, Contribution::Remainder];
             let factor = r.flip().then(|| (r.operand(&mut case, "factor", &sizes), r.one_of(&how)));
             Piece { factor, output: case.output("output", len) }
         })

@@ -116,12 +116,14 @@ impl State<'_> {
             Step::Linear(l) => self.linear(l),
             Step::Quotient(q) => {
                 let piece = |p: &Piece, i: usize| {
-                    let share = self.share(&q.share, i, q.denominator.iter().map(|o| self.operand(o, i)).sum());
+                    let z = q.denominator.iter().map(|o| self.operand(o, i)).sum();
+                    let share = self.share(&q.share, i, z);
                     share
                         * p.factor.map_or(1.0, |(operand, how)| match how {
                             Contribution::Plain => self.operand(&operand, i),
                             Contribution::Negated => -self.operand(&operand, i),
                             Contribution::Magnitude => self.operand(&operand, i).abs(),
+                            Contribution::Remainder => z - self.operand(&operand, i),
                         })
                 };
                 let mut pieces: Vec<Vec<f64>> =
@@ -334,7 +336,9 @@ impl State<'_> {
         }
         let bias = |bias: &Option<BufferId>, i: usize| bias.map_or(0.0, |b| self.of(b)[i / plane % channels]);
         let finish = |(i, acc): (usize, f64)| match &l.epilogue {
-            Epilogue::Bias { bias: b, activation } => activated(activation, acc + bias(b, i)),
+            Epilogue::Bias { bias: b, summand, activation } => {
+                activated(activation, acc + bias(b, i) + summand.map_or(0.0, |s| self.of(s)[i]))
+            }
             Epilogue::Share { bias: b, share } => self.share(share, i, acc + bias(b, i)),
             Epilogue::Multiply { factor, accumulate, divide } => {
                 let factor = factor.map_or(1.0, |(operand, p)| part(p, self.operand(&operand, i)));
