@@ -50,7 +50,7 @@ impl<T: Vector> Dense<'_, T> {
         let source = |t: usize| sources[t].as_deref().unwrap_or(self.call.terms[t].source);
         let few = g.batch <= FEW;
         // Samples of a task.
-        let together = if few { g.batch } else { 192 };
+        let together = if few { g.batch } else { 768 };
         let tasks = 4 * rayon::current_num_threads();
         let width = match self.direction {
             // Pieces of W's rows should span several pages of memory.
@@ -104,14 +104,19 @@ impl<T: Vector> Dense<'_, T> {
             for (j, values) in b.chunks_mut(panel * some.len()).enumerate() {
                 let first = columns.start + j * panel;
                 let count = panel.min(columns.end - first);
-                for (k, values) in values.chunks_mut(panel).enumerate() {
-                    let k = some.start + k;
-                    values[count..].fill(T::ZERO);
-                    match self.direction {
-                        Direction::Adjoint => values[..count].copy_from_slice(&weights[k * all + first..][..count]),
-                        Direction::Forward => {
-                            for (m, y) in values[..count].iter_mut().enumerate() {
-                                *y = weights[(first + m) * depth + k];
+                match self.direction {
+                    Direction::Adjoint => {
+                        for (k, values) in values.chunks_mut(panel).enumerate() {
+                            values[count..].fill(T::ZERO);
+                            values[..count].copy_from_slice(&weights[(some.start + k) * all + first..][..count]);
+                        }
+                    }
+                    Direction::Forward => {
+                        values.fill(T::ZERO);
+                        for m in 0..count {
+                            let row = &weights[(first + m) * depth..][some.clone()];
+                            for (y, x) in values[m..].iter_mut().step_by(panel).zip(row) {
+                                *y = *x;
                             }
                         }
                     }

@@ -21,18 +21,23 @@ use crate::tensor::Real;
 pub(super) enum Method {
     /// Every sample is a row of a matrix.
     Dense,
-    /// Loops over the taps: hardly any output channel shares a column.
+    /// Loops over the taps: hardly any channel of the step's output shares a column.
     Thin,
     /// A matrix product with columns.
     Convolution,
 }
 
 impl Method {
-    /// By the shape of the layer.
-    pub(super) fn of(g: &Geometry) -> Method {
+    /// By the shape of the step.
+    pub(super) fn of(step: &Linear) -> Method {
+        let g = &step.geometry;
+        let channels = match step.direction {
+            Direction::Forward => g.out_channels,
+            Direction::Adjoint => g.in_channels,
+        };
         if g.groups == 1 && g.is_pointwise() && g.input == [1; 3] {
             Method::Dense
-        } else if g.out_channels / g.groups < 4 && (g.groups > 1 || !g.is_pointwise()) {
+        } else if g.groups > 1 && channels / g.groups < 4 {
             Method::Thin
         } else {
             Method::Convolution
@@ -77,9 +82,12 @@ pub(super) fn run<T: Vector>(
         scratch,
     };
     let plain = || step.terms.iter().map(|t| weights.plain(t.weight)).collect();
-    match Method::of(g) {
+    match Method::of(step) {
         Method::Dense => Dense { call, direction: step.direction, weights: plain() }.run(output),
-        Method::Thin => Thin { call, direction: step.direction, weights: plain() }.run(output),
+        Method::Thin => {
+            let phases = &phases(step.direction, &call.sliding);
+            Thin { call, direction: step.direction, phases, weights: plain(), output: size }.run(output);
+        }
         Method::Convolution => {
             let phases = &phases(step.direction, &call.sliding);
             let weights = step.terms.iter().map(|t| weights.panels(t.weight, step, phases)).collect();

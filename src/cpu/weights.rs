@@ -77,7 +77,7 @@ impl<T: Vector> Weights<T> {
             let Step::Linear(step) = step else { continue };
             for term in &step.terms {
                 let weight = &plan.weights[term.weight.0];
-                if Method::of(&step.geometry) != Method::Convolution {
+                if Method::of(step) != Method::Convolution {
                     weights.plain.entry(term.weight).or_insert_with(|| Plain::new(weight));
                     continue;
                 }
