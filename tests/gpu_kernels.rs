@@ -141,7 +141,7 @@ fn dense(case: &mut Case, batch: usize, channels: [usize; 2], positions: usize, 
         direction: Direction::Forward,
         geometry,
         terms: vec![Term { source, part: Part::All, weight }],
-        epilogue: Epilogue::Bias { bias: None },
+        epilogue: Epilogue::Bias { bias: None, summand: None, activation: None },
         output,
     }));
 }
@@ -202,7 +202,7 @@ fn grids_larger_than_a_dimension_are_folded() {
         direction: Direction::Adjoint,
         geometry,
         terms: vec![Term { source, part: Part::All, weight }],
-        epilogue: Epilogue::Multiply { factor: None, accumulate: false },
+        epilogue: Epilogue::Multiply { factor: None, accumulate: false, divide: None },
         output,
     }));
     check("tiles", &case, &GpuOptions { body: Some(LinearBody::Tiles32), ..GpuOptions::default() }, 0.0);
@@ -229,14 +229,16 @@ fn whole_pass(random: &mut Random) -> Case {
         op: BinaryOp::Add,
         a: whole(constant, len),
         b: whole(constant, len),
+        activation: None,
         output: doubled,
         len,
     }));
     let len_all = samples * len;
-    let add = Binary { op: BinaryOp::Add, a: all(x), b: row(doubled), output: logits, len: len_all };
+    let add = Binary { op: BinaryOp::Add, a: all(x), b: row(doubled), activation: None, output: logits, len: len_all };
     case.plan.forward.push(Step::Binary(add));
     case.plan.backward.push(Step::Seed(Seed { logits, output: seed, samples, sample_len: len }));
-    let multiply = Binary { op: BinaryOp::Mul, a: all(seed), b: all(seed), output: product, len: len_all };
+    let multiply =
+        Binary { op: BinaryOp::Mul, a: all(seed), b: all(seed), activation: None, output: product, len: len_all };
     case.plan.backward.push(Step::Binary(multiply));
     for (row, source) in [seed, product].into_iter().enumerate() {
         case.plan.backward.push(Step::SampleSum(SampleSum { source, output: sums, row, samples, sample_len: len }));
@@ -327,7 +329,7 @@ fn a_buffer_larger_than_a_binding_is_a_memory_error_that_names_it() {
     let x = case.input("x", vec![1.0]);
     let y = case.output("y", len);
     let one = Operand { buffer: x, inner: len, count: 1 };
-    case.step(Step::Binary(Binary { op: BinaryOp::Add, a: one, b: one, output: y, len }));
+    case.step(Step::Binary(Binary { op: BinaryOp::Add, a: one, b: one, activation: None, output: y, len }));
     match GpuExecutor::new(case.plan, gpu()).unwrap_err() {
         Error::Memory { what, need: said, have, .. } => {
             assert_eq!((what.as_str(), said, have), ("y", need, gpu().info().max_binding));

@@ -7,6 +7,9 @@
 #include "shared/grid.wgsl"
 #include "shared/part.wgsl"
 #include "shared/share.wgsl"
+#if ACTIVATE
+#include "shared/activation.wgsl"
+#endif
 
 struct Params {
     grid_width: u32,
@@ -58,6 +61,10 @@ struct Params {
     scale: f32,
     epsilon: f32,
     unrolled_blocks: u32,
+    activation_a: f32,
+    activation_b: f32,
+    divide_inner: u32,
+    divide_count: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -80,6 +87,12 @@ struct Params {
 #endif
 #if SHARE
 @group(0) @binding(6) var<storage, read> relevance: array<f32>;
+#endif
+#if DIVIDE
+@group(0) @binding(6) var<storage, read> denominator: array<f32>;
+#endif
+#if SUMMAND
+@group(0) @binding(7) var<storage, read> summand: array<f32>;
 #endif
 #if MASK
 @group(0) @binding(7) var<storage, read> mask: array<f32>;
@@ -137,6 +150,10 @@ fn finish(index: u32, channel: u32, sum: f32) {
     if params.accumulate != 0u {
         value += output[index];
     }
+#if DIVIDE
+    let z = denominator[(index / params.divide_inner) % params.divide_count];
+    value = share(value, z, params.scale, params.epsilon, params.share_flags);
+#endif
 #else
     // Sums of the chunks that ran before this one.
     if params.accumulate != 0u {
@@ -144,6 +161,12 @@ fn finish(index: u32, channel: u32, sum: f32) {
     }
 #if BIAS
     value += bias[channel];
+#endif
+#if SUMMAND
+    value += summand[index];
+#endif
+#if ACTIVATE
+    value = activate(value, params.activation_a, params.activation_b, 0.0);
 #endif
 #if SHARE
     value = share(relevance[index], value, params.scale, params.epsilon, params.share_flags);

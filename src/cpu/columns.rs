@@ -27,6 +27,8 @@ pub(super) struct Reads {
 enum Read {
     /// Values that lie one after the other, from an index of the plane.
     Run(u32),
+    /// Every second value from an index of the plane.
+    Pairs(u32),
     /// Values at the indices of an entry of `singles`.
     Singles(u32),
     /// Padding alone.
@@ -47,7 +49,7 @@ impl Reads {
             let mut origins = [[0; 3]; MOST_COLUMNS];
             let (mut column, mut row) = (first % x.count, first / x.count % y.count);
             let mut layer = first / (x.count * y.count);
-            let line = x.step == 1 && column + count <= x.count;
+            let line = column + count <= x.count;
             for origin in &mut origins[..count] {
                 *origin = [layer, row, column];
                 for (at, axis) in origin.iter_mut().zip(&phase.axes) {
@@ -62,20 +64,21 @@ impl Reads {
                 }
             }
             for (tap, (_, offset)) in phase.taps.iter().enumerate() {
-                let read = reads.read(phase.source, *offset, &origins[..count], line, width);
+                let step = if line { x.step } else { 0 };
+                let read = reads.read(phase.source, *offset, &origins[..count], step, width);
                 reads.reads[tap * panels + panel] = read;
             }
         }
         reads
     }
 
-    /// What positions with these origins read by a tap of this offset; with `line` they are neighbours.
+    /// What positions with these origins read by a tap of this offset; they are `step` apart on one line, unless it is 0.
     fn read(
         &mut self,
         source: [usize; 3],
         offset: [isize; 3],
         origins: &[[usize; 3]],
-        line: bool,
+        step: usize,
         width: usize,
     ) -> Read {
         let [depth, height, length] = source;
@@ -86,9 +89,11 @@ impl Reads {
             if z < depth && y < height && x < length { ((z * height + y) * length + x) as u32 } else { OUTSIDE }
         };
         let (first, last) = (index(&origins[0]), index(&origins[origins.len() - 1]));
-        let whole = origins.len() == width && first != OUTSIDE && last != OUTSIDE && last - first == width as u32 - 1;
-        if whole && line {
-            return Read::Run(first);
+        let inside = origins.len() == width && first != OUTSIDE && last != OUTSIDE;
+        match step {
+            1 if inside => return Read::Run(first),
+            2 if inside => return Read::Pairs(first),
+            _ => {}
         }
         let mut at = [OUTSIDE; MOST_COLUMNS];
         for (at, origin) in at.iter_mut().zip(origins) {
@@ -96,7 +101,7 @@ impl Reads {
         }
         if at.iter().all(|at| *at == OUTSIDE) {
             Read::Nothing
-        } else if whole && (first..).zip(&at[..width]).all(|(want, at)| *at == want) {
+        } else if inside && (first..).zip(&at[..width]).all(|(want, at)| *at == want) {
             Read::Run(first)
         } else {
             self.singles.push(at);
@@ -148,6 +153,12 @@ impl<T: Vector> Columns<'_, T> {
                         Read::Run(from) => {
                             for (y, x) in row.iter_mut().zip(&source[*from as usize..][..width]) {
                                 *y = part(*x);
+                            }
+                        }
+                        Read::Pairs(from) => {
+                            let pairs = source[*from as usize..][..2 * width - 1].chunks(2);
+                            for (y, x) in row.iter_mut().zip(pairs) {
+                                *y = part(x[0]);
                             }
                         }
                         Read::Singles(i) => {

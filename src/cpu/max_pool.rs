@@ -7,6 +7,9 @@ use super::memory::Memory;
 use super::vector::{Vector, WithSimd, dispatch};
 use crate::plan::{MaxPool, Sliding};
 
+/// The winner of a window of which nothing was read yet.
+const NONE: u32 = u32::MAX;
+
 /// Runs the step.
 pub(super) fn run<T: Vector>(step: &MaxPool, memory: &Memory<T>, output: &mut [T], winners: &mut [u32]) {
     let sliding = &Sliding::from(&step.windows);
@@ -34,26 +37,27 @@ impl<T: Vector> WithSimd for Plane<'_, T> {
     fn with_simd<S: Simd>(self, _: S) {
         let s = self.sliding;
         let [_, height, width] = s.output;
+        let mut line = vec![T::ZERO; width];
         let lines = self.output.chunks_mut(width).zip(self.winners.chunks_mut(width));
         for (row, (best, winners)) in lines.enumerate() {
             let (z, y) = (row / height, row % height);
             // A checked plan has no window without input values: the first tap inside one replaces this.
-            winners.fill(u32::MAX);
+            winners.fill(NONE);
             for kz in s.taps_inside(0, z) {
                 for ky in s.taps_inside(1, y) {
-                    let line = (s.input_at(0, kz, z) * s.input[1] + s.input_at(1, ky, y)) * s.input[2];
+                    let start = (s.input_at(0, kz, z) * s.input[1] + s.input_at(1, ky, y)) * s.input[2];
                     for kx in 0..s.kernel[2] {
                         let inside = s.inside(2, kx);
                         if inside.is_empty() {
                             continue;
                         }
-                        let at = line + s.input_at(2, kx, inside.start);
+                        let at = start + s.input_at(2, kx, inside.start);
                         let (best, winners) = (&mut best[inside.clone()], &mut winners[inside]);
-                        match s.stride[2] {
-                            1 => compare::<T, 1>(&self.source[at..], at, best, winners),
-                            2 => compare::<T, 2>(&self.source[at..], at, best, winners),
-                            stride => compare_every(&self.source[at..], at, stride, best, winners),
+                        let line = &mut line[..best.len()];
+                        for (y, x) in line.iter_mut().zip(self.source[at..].iter().step_by(s.stride[2])) {
+                            *y = *x;
                         }
+                        compete(line, at as u32, s.stride[2] as u32, best, winners);
                     }
                 }
             }
@@ -61,21 +65,14 @@ impl<T: Vector> WithSimd for Plane<'_, T> {
     }
 }
 
-/// [`compare_every`] with a stride that the compiler knows.
+/// Lets the values of a line, which lie `stride` apart in the plane from `at` on, compete with the best of their windows.
 #[inline(always)]
-fn compare<T: Vector, const STRIDE: usize>(source: &[T], at: usize, best: &mut [T], winners: &mut [u32]) {
-    compare_every(source, at, STRIDE, best, winners);
-}
-
-/// Lets every `stride`-th value of the source, which begins at `at`, compete with the best of its window.
-#[inline(always)]
-fn compare_every<T: Vector>(source: &[T], at: usize, stride: usize, best: &mut [T], winners: &mut [u32]) {
-    for (i, ((best, winner), x)) in best.iter_mut().zip(winners).zip(source.iter().step_by(stride)).enumerate() {
+fn compete<T: Vector>(line: &[T], at: u32, stride: u32, best: &mut [T], winners: &mut [u32]) {
+    for (i, ((best, winner), x)) in best.iter_mut().zip(winners).zip(line).enumerate() {
         // NaN wins over numbers, so that it is seen at the output; the first of equals stays.
-        let (numbers, none) = (is_number(*best), *winner == u32::MAX);
-        let wins = none | (numbers & !(*x <= *best));
+        let wins = (*winner == NONE) | (is_number(*best) & !(*x <= *best));
         *best = if wins { *x } else { *best };
-        *winner = if wins { (at + i * stride) as u32 } else { *winner };
+        *winner = if wins { at + i as u32 * stride } else { *winner };
     }
 }
 

@@ -148,7 +148,10 @@ fn run_step<T: Vector>(
 ) {
     match step {
         Step::Linear(s) => memory.write(s.output, |m, y| linear::run(s, weights, m, scratch, y)),
-        Step::Quotient(s) => memory.write(s.output, |m, y| quotient::run(s, m, y)),
+        Step::Quotient(s) => match s.pieces.as_slice() {
+            [a, b] => memory.write_two(a.output, b.output, |m, a, b| quotient::run_two(s, m, a, b)),
+            pieces => pieces.iter().for_each(|p| memory.write(p.output, |m, y| quotient::run(s, m, y))),
+        },
         Step::Resample(s) => memory.write(s.output, |m, y| resample::run(s, m, y)),
         Step::Transpose(s) => memory.write(s.output, |m, y| transpose::run(s, m, y)),
         Step::MaxPool(s) => memory.write_indexed(s.output, s.winners, |m, y, w| max_pool::run(s, m, y, w)),

@@ -1,5 +1,6 @@
 //! Dispatches of the two linear kernels.
 
+use super::kernels::function;
 use super::launch::{Binding, Grid, Launch, Resource, axes, read, u32_of, write};
 use super::params::LinearParams;
 use super::shader::ShaderKey;
@@ -108,11 +109,13 @@ pub(super) fn launches(linear: &Linear, chunks: &[Chunk], tiling: Tiling) -> Res
         let split = splits_sums(chunk);
         let first = chunk.m_first == 0;
         let last = chunk.m_first + chunk.m_len == geometry.out_channels / geometry.groups;
-        let unfinished = Epilogue::Multiply { factor: None, accumulate: !first };
-        // Σ_m factor·W·x can be added up as it is; a bias or a division needs the whole sum.
+        let unfinished = Epilogue::Multiply { factor: None, accumulate: !first, divide: None };
+        // Σ_m factor·W·x can be added up as it is; a bias, a function or a division needs the whole sum.
         let (epilogue, continues) = match &linear.epilogue {
-            Epilogue::Multiply { factor, accumulate } => {
-                (&Epilogue::Multiply { factor: *factor, accumulate: *accumulate || (split && !first) }, false)
+            Epilogue::Multiply { factor, accumulate, divide } => {
+                let accumulate = *accumulate || (split && !first);
+                let divide = divide.filter(|_| !split || last);
+                (&Epilogue::Multiply { factor: *factor, accumulate, divide }, false)
             }
             _ if split && !last => (&unfinished, false),
             whole => (whole, split && !first),
@@ -210,13 +213,13 @@ fn launch(
         params.part_1 = part(second.part);
     }
     match epilogue {
-        Epilogue::Bias { bias } | Epilogue::Share { bias, .. } => {
+        Epilogue::Bias { bias, .. } | Epilogue::Share { bias, .. } => {
             if let Some(bias) = bias {
                 flags.push("BIAS");
                 bindings.push(read(5, *bias));
             }
         }
-        Epilogue::Multiply { factor, accumulate } => {
+        Epilogue::Multiply { factor, accumulate, divide } => {
             flags.push("MULTIPLY");
             params.accumulate = u32::from(*accumulate);
             if let Some((operand, factor_part)) = factor {
@@ -226,7 +229,25 @@ fn launch(
                 params.factor_count = u32_of(operand.count)?;
                 params.factor_part = part(*factor_part);
             }
+            if let Some(divide) = divide {
+                flags.push("DIVIDE");
+                bindings.push(read(6, divide.denominator.buffer));
+                params.divide_inner = u32_of(divide.denominator.inner)?;
+                params.divide_count = u32_of(divide.denominator.count)?;
+                params.epsilon = divide.epsilon as f32;
+                params.scale = divide.scale as f32;
+                params.share_flags = u32::from(divide.clip);
+            }
         }
+    }
+    if let Epilogue::Bias { summand: Some(summand), .. } = epilogue {
+        flags.push("SUMMAND");
+        bindings.push(read(7, *summand));
+    }
+    if let Epilogue::Bias { activation: Some(activation), .. } = epilogue {
+        let (flag, a, b) = function(activation);
+        flags.extend(["ACTIVATE", flag]);
+        (params.activation_a, params.activation_b) = (a as f32, b as f32);
     }
     if let Epilogue::Share { share, .. } = epilogue {
         flags.push("SHARE");
@@ -269,15 +290,19 @@ pub(super) fn share_flags(share: &Share) -> u32 {
 /// Every variant that [`launches`] can ask for.
 #[cfg(test)]
 pub(super) fn permutations() -> Vec<ShaderKey> {
-    let epilogues: [&[&'static str]; 8] = [
+    let epilogues: [&[&'static str]; 12] = [
         &[],
         &["BIAS"],
+        &["SUMMAND"],
+        &["BIAS", "SUMMAND"],
         &["SHARE"],
         &["BIAS", "SHARE"],
         &["SHARE", "MASK"],
         &["BIAS", "SHARE", "MASK"],
         &["MULTIPLY"],
         &["MULTIPLY", "FACTOR"],
+        &["MULTIPLY", "DIVIDE"],
+        &["MULTIPLY", "FACTOR", "DIVIDE"],
     ];
     let mut keys = Vec::new();
     for direction in [Direction::Forward, Direction::Adjoint] {
@@ -298,8 +323,21 @@ pub(super) fn permutations() -> Vec<ShaderKey> {
                     for epilogue in epilogues {
                         keys.push(shader(direction, body, unroll, [geometry, terms, epilogue].concat()));
                     }
+                    keys.push(shader(
+                        direction,
+                        body,
+                        unroll,
+                        [geometry, terms, &["BIAS", "ACTIVATE", "RELU"]].concat(),
+                    ));
                 }
             }
+        }
+    }
+    // Functions have nothing to do with how a sum is made: each once, with a bias or summand and without.
+    for activation in super::tests::fusible_activations() {
+        let flag = function(&activation).0;
+        for before in [&[] as &[&'static str], &["BIAS"], &["SUMMAND"], &["BIAS", "SUMMAND"]] {
+            keys.push(shader(Direction::Forward, LinearBody::Direct, 1, [before, &["ACTIVATE", flag]].concat()));
         }
     }
     keys

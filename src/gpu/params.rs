@@ -36,6 +36,7 @@ params! {
         part_0: u32, part_1: u32, accumulate: u32,
         factor_inner: u32, factor_count: u32, factor_part: u32,
         share_flags: u32, scale: f32, epsilon: f32, unrolled_blocks: u32,
+        activation_a: f32, activation_b: f32, divide_inner: u32, divide_count: u32,
     }
 }
 
@@ -45,6 +46,8 @@ params! {
         grid_width: u32, len: u32,
         inner_0: u32, count_0: u32, inner_1: u32, count_1: u32,
         sample_len: u32, flags: u32, scale: f32, epsilon: f32,
+        factor_inner_0: u32, factor_count_0: u32, factor_how_0: u32,
+        factor_inner_1: u32, factor_count_1: u32, factor_how_1: u32,
     }
 }
 
@@ -88,6 +91,7 @@ params! {
     /// `binary`.
     BinaryParams {
         grid_width: u32, len: u32, a_inner: u32, a_count: u32, b_inner: u32, b_count: u32,
+        activation_a: f32, activation_b: f32,
     }
 }
 

@@ -8,6 +8,7 @@ mod check;
 mod cost;
 mod facts;
 mod forward;
+mod fuse;
 mod least;
 mod lifetime;
 mod linear;
@@ -15,6 +16,7 @@ mod planner;
 mod relevance;
 mod sliding;
 mod step;
+mod uses;
 
 use std::sync::Arc;
 
