@@ -100,7 +100,7 @@ pub struct Report {
     /// `gflops` as a part of the peak.
     pub peak_fraction: f64,
     /// The process's peak memory while the explainer was built and first run, where the system tells; else what the device
-    /// holds. The network's own weights are in it.
+    /// holds. The network's own weights are in it, and so are sessions that were built before.
     pub peak_memory_bytes: u64,
     /// Weights and buffers on the device.
     pub device_memory_bytes: u64,
