@@ -15,8 +15,8 @@ use super::vector::{Vector, dispatch};
 pub(super) struct Convolution<'a, T> {
     pub(super) call: &'a Call<'a, T>,
     pub(super) phases: &'a [Phase],
-    /// For each term.
-    pub(super) weights: Vec<&'a WeightPanels<T>>,
+    /// For each product, for each term.
+    pub(super) weights: Vec<Vec<&'a WeightPanels<T>>>,
     /// Output channels of a group.
     pub(super) rows: usize,
     /// Source channels of a group.
@@ -128,21 +128,26 @@ impl<T: Vector> Convolution<'_, T> {
     }
 
     /// The weights of some rows of a group.
-    fn weights(&self, term: usize, phase: usize, at: usize, rows: &Range<usize>) -> &[T] {
+    fn weights(&self, product: usize, term: usize, phase: usize, at: usize, rows: &Range<usize>) -> &[T] {
         let depth = self.channels * self.phases[phase].taps.len();
-        let all = self.weights[term].of(phase, at % self.call.geometry.groups);
+        let all = self.weights[product][term].of(phase, at % self.call.geometry.groups);
         &all[rows.start / ROWS * ROWS * depth..rows.end.div_ceil(ROWS) * ROWS * depth]
     }
 
-    /// The sums of some rows and positions of a phase, rows and columns rounded up to whole panels.
-    fn sums(&self, phase: usize, at: usize, rows: &Range<usize>, positions: Range<usize>) -> Loan<'_, T> {
+    /// Room for the sums of each product.
+    fn room(&self, len: usize) -> Vec<Loan<'_, T>> {
+        self.weights.iter().map(|_| self.call.scratch.lend(len)).collect()
+    }
+
+    /// For each product, the sums of some rows and positions of a phase, rows and columns rounded up to whole panels.
+    fn sums(&self, phase: usize, at: usize, rows: &Range<usize>, positions: Range<usize>) -> Vec<Loan<'_, T>> {
         let panel = panel_width::<T>();
         let columns = positions.len();
         let pitch = columns.next_multiple_of(panel);
         let taps = self.phases[phase].taps.len();
-        let mut sums = self.call.scratch.lend(rows.len().next_multiple_of(ROWS) * pitch);
+        let mut sums = self.room(rows.len().next_multiple_of(ROWS) * pitch);
         if taps == 0 {
-            sums.fill(T::ZERO);
+            sums.iter_mut().for_each(|sums| sums.fill(T::ZERO));
             return sums;
         }
         let step = self.step(&self.phases[phase]);
@@ -150,25 +155,26 @@ impl<T: Vector> Convolution<'_, T> {
         let reads = &Reads::new(&self.phases[phase], positions, panel);
         let mut panels = self.call.scratch.lend(step.min(self.channels) * taps * pitch);
         for (t, term) in self.call.terms.iter().enumerate() {
-            let weights = self.weights(t, phase, at, rows);
             for first in (0..self.channels).step_by(step) {
                 let channels = first..(first + step).min(self.channels);
                 let depth = channels.len() * taps;
                 let panels = &mut panels[..depth * pitch];
                 let (source, part) = (self.source(t, at), term.part);
                 dispatch(Columns { reads, taps, plane, source, part, channels, panels });
-                dispatch(Tiles {
-                    a: weights,
-                    a_depth: self.channels * taps,
-                    a_first: first * taps,
-                    b: panels,
-                    b_depth: depth,
-                    b_first: 0,
-                    depth,
-                    columns,
-                    sums: &mut sums,
-                    add: t > 0 || first > 0,
-                });
+                for (product, sums) in sums.iter_mut().enumerate() {
+                    dispatch(Tiles {
+                        a: self.weights(product, t, phase, at, rows),
+                        a_depth: self.channels * taps,
+                        a_first: first * taps,
+                        b: panels,
+                        b_depth: depth,
+                        b_first: 0,
+                        depth,
+                        columns,
+                        sums,
+                        add: t > 0 || first > 0,
+                    });
+                }
             }
         }
         sums
@@ -177,16 +183,18 @@ impl<T: Vector> Convolution<'_, T> {
     /// A block of positions of the only phase.
     fn block(&self, mut task: Task<T>) {
         let mut sums = self.sums(0, task.at, &task.rows, task.positions.clone());
-        self.finish(&mut task, &mut sums, 0);
+        let pitch = task.positions.len().next_multiple_of(panel_width::<T>());
+        self.finish(&mut task, &mut sums, pitch);
     }
 
-    /// Ends the sums of a task; its row r and position p lie at `r·pitch + p`. A pitch of 0 stands for whole panels.
-    fn finish(&self, task: &mut Task<T>, sums: &mut [T], pitch: usize) {
+    /// Ends the sums of a task; row r and position p of each product's lie at `r·pitch + p`.
+    fn finish(&self, task: &mut Task<T>, sums: &mut [Loan<T>], pitch: usize) {
         let columns = task.positions.len();
-        let pitch = if pitch == 0 { columns.next_multiple_of(panel_width::<T>()) } else { pitch };
         for (r, piece) in task.pieces.iter_mut().enumerate() {
             let start = (task.at * self.rows + task.rows.start + r) * self.plane() + task.positions.start;
-            self.call.finish.apply(start, &mut sums[r * pitch..][..columns], piece);
+            for (finish, sums) in self.call.finishes.iter().zip(sums.iter_mut()) {
+                finish.apply(start, &mut sums[r * pitch..][..columns], piece);
+            }
         }
     }
 
@@ -194,7 +202,7 @@ impl<T: Vector> Convolution<'_, T> {
     fn interleave(&self, mut task: Task<T>) {
         let [_, height, width] = self.output;
         let (start, columns) = (task.positions.start, task.positions.len());
-        let mut all = self.call.scratch.lend(task.rows.len() * columns);
+        let mut all = self.room(task.rows.len() * columns);
         for (i, phase) in self.phases.iter().enumerate() {
             let [z, y, x] = &phase.axes;
             // The phase's lines among those of the task: where the task spans several layers, whole ones.
@@ -213,13 +221,15 @@ impl<T: Vector> Convolution<'_, T> {
                 let positions = some.start * x.count..some.end * x.count;
                 let pitch = positions.len().next_multiple_of(panel_width::<T>());
                 let sums = self.sums(i, task.at, &task.rows, positions);
-                for (sums, row) in sums.chunks(pitch).zip(all.chunks_mut(columns)) {
-                    for (line, sums) in some.clone().zip(sums.chunks(x.count)) {
-                        let at_z = z.start + line / y.count * z.every;
-                        let at_y = y.start + line % y.count * y.every;
-                        let row = &mut row[(at_z * height + at_y) * width - start..][..width];
-                        for (y, sum) in row[x.start..].iter_mut().step_by(x.every).zip(sums) {
-                            *y = *sum;
+                for (sums, all) in sums.iter().zip(&mut all) {
+                    for (sums, row) in sums.chunks(pitch).zip(all.chunks_mut(columns)) {
+                        for (line, sums) in some.clone().zip(sums.chunks(x.count)) {
+                            let at_z = z.start + line / y.count * z.every;
+                            let at_y = y.start + line % y.count * y.every;
+                            let row = &mut row[(at_z * height + at_y) * width - start..][..width];
+                            for (y, sum) in row[x.start..].iter_mut().step_by(x.every).zip(sums) {
+                                *y = *sum;
+                            }
                         }
                     }
                 }
@@ -247,25 +257,27 @@ impl<T: Vector> Convolution<'_, T> {
             }
             image.par_chunks_mut(together * plane).enumerate().for_each(|(i, image)| {
                 let rows = i * together..i * together + image.len() / plane;
-                let mut sums = self.call.scratch.lend(rows.len().next_multiple_of(ROWS) * pitch);
-                if taps == 0 {
-                    sums.fill(T::ZERO);
-                }
-                for (t, panels) in filled.iter().enumerate() {
-                    let step = self.step(phase) * taps;
-                    for first in (0..depth).step_by(step.max(1)) {
-                        dispatch(Tiles {
-                            a: self.weights(t, 0, at, &rows),
-                            a_depth: depth,
-                            a_first: first,
-                            b: panels,
-                            b_depth: depth,
-                            b_first: first,
-                            depth: step.min(depth - first),
-                            columns: plane,
-                            sums: &mut sums,
-                            add: t > 0 || first > 0,
-                        });
+                let mut sums = self.room(rows.len().next_multiple_of(ROWS) * pitch);
+                for (product, sums) in sums.iter_mut().enumerate() {
+                    if taps == 0 {
+                        sums.fill(T::ZERO);
+                    }
+                    for (t, panels) in filled.iter().enumerate() {
+                        let step = self.step(phase) * taps;
+                        for first in (0..depth).step_by(step.max(1)) {
+                            dispatch(Tiles {
+                                a: self.weights(product, t, 0, at, &rows),
+                                a_depth: depth,
+                                a_first: first,
+                                b: panels,
+                                b_depth: depth,
+                                b_first: first,
+                                depth: step.min(depth - first),
+                                columns: plane,
+                                sums,
+                                add: t > 0 || first > 0,
+                            });
+                        }
                     }
                 }
                 let mut task =

@@ -13,7 +13,7 @@ use super::phases::phases;
 use super::thin::Thin;
 use super::vector::Vector;
 use super::weights::Weights;
-use crate::plan::{Direction, Geometry, Linear, Part, Sliding};
+use crate::plan::{Direction, Epilogue, Geometry, Linear, Part, Sliding, Step};
 use crate::tensor::Real;
 
 /// How a step is computed.
@@ -45,12 +45,13 @@ impl Method {
     }
 }
 
-/// A [`Linear`] step with its operands at hand.
+/// Linear steps with their operands at hand.
 pub(super) struct Call<'a, T> {
     pub(super) geometry: Geometry,
     pub(super) sliding: Sliding,
     pub(super) terms: Vec<TermValues<'a, T>>,
-    pub(super) finish: Finish<'a, T>,
+    /// For each step; later ones add to what the first stored.
+    pub(super) finishes: Vec<Finish<'a, T>>,
     pub(super) scratch: &'a Scratch<T>,
 }
 
@@ -60,37 +61,55 @@ pub(super) struct TermValues<'a, T> {
     pub(super) part: Part,
 }
 
-/// Runs the step.
+/// How many of these steps, one at least if the first is linear, are products of the same columns and add up in one output.
+pub(super) fn together(steps: &[Step]) -> usize {
+    let Some(Step::Linear(first)) = steps.first() else { return 0 };
+    if Method::of(first) != Method::Convolution {
+        return 1;
+    }
+    let joins = |step: &&Step| {
+        let Step::Linear(step) = step else { return false };
+        let adds = matches!(step.epilogue, Epilogue::Multiply { accumulate: true, .. });
+        let columns = |l: &Linear| l.terms.iter().map(|t| (t.source, t.part)).collect::<Vec<_>>();
+        let divided = matches!(first.epilogue, Epilogue::Multiply { divide: Some(_), .. });
+        adds && !divided
+            && (step.direction, step.geometry, step.output) == (first.direction, first.geometry, first.output)
+            && columns(step) == columns(first)
+    };
+    1 + steps[1..].iter().take_while(joins).count()
+}
+
+/// Runs steps that go [`together`].
 pub(super) fn run<T: Vector>(
-    step: &Linear,
+    steps: &[&Linear],
     weights: &Weights<T>,
     memory: &Memory<T>,
     scratch: &Scratch<T>,
     output: &mut [T],
 ) {
+    let [step, ..] = steps else { return };
     let g = &step.geometry;
     let (rows, channels, size) = match step.direction {
         Direction::Forward => (g.out_channels, g.in_channels, g.output),
         Direction::Adjoint => (g.in_channels, g.out_channels, g.input),
     };
     let terms = step.terms.iter().map(|t| TermValues { source: memory.real(t.source), part: t.part });
+    let finish = |step: &&Linear| Finish::new(&step.epilogue, size.iter().product(), rows, memory);
     let call = &Call {
         geometry: *g,
         sliding: Sliding::from(g),
         terms: terms.collect(),
-        finish: Finish::new(&step.epilogue, size.iter().product(), rows, memory),
+        finishes: steps.iter().map(finish).collect(),
         scratch,
     };
+    let phases = &phases(step.direction, &call.sliding);
     let plain = || step.terms.iter().map(|t| weights.plain(t.weight)).collect();
     match Method::of(step) {
         Method::Dense => Dense { call, direction: step.direction, weights: plain() }.run(output),
-        Method::Thin => {
-            let phases = &phases(step.direction, &call.sliding);
-            Thin { call, direction: step.direction, phases, weights: plain(), output: size }.run(output);
-        }
+        Method::Thin => Thin { call, direction: step.direction, phases, weights: plain(), output: size }.run(output),
         Method::Convolution => {
-            let phases = &phases(step.direction, &call.sliding);
-            let weights = step.terms.iter().map(|t| weights.panels(t.weight, step, phases)).collect();
+            let panels = |step: &&Linear| step.terms.iter().map(|t| weights.panels(t.weight, step, phases)).collect();
+            let weights = steps.iter().map(panels).collect();
             let (rows, channels) = (rows / g.groups, channels / g.groups);
             Convolution { call, phases, weights, rows, channels, output: size }.run(output);
         }

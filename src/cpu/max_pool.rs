@@ -70,7 +70,7 @@ impl<T: Vector> WithSimd for Plane<'_, T> {
 fn compete<T: Vector>(line: &[T], at: u32, stride: u32, best: &mut [T], winners: &mut [u32]) {
     for (i, ((best, winner), x)) in best.iter_mut().zip(winners).zip(line).enumerate() {
         // NaN wins over numbers, so that it is seen at the output; the first of equals stays.
-        let wins = (*winner == NONE) | (is_number(*best) & !(*x <= *best));
+        let wins = (*winner == NONE) | (*x > *best) | (is_number(*best) & !is_number(*x));
         *best = if wins { *x } else { *best };
         *winner = if wins { at + i as u32 * stride } else { *winner };
     }

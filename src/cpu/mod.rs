@@ -35,7 +35,7 @@ mod weights;
 use std::time::Instant;
 
 use crate::error::Result;
-use crate::plan::{Executor, Plan, Port, RunOutput, SeedRequest, Step, TargetOutput, Timings};
+use crate::plan::{Executor, Linear, Plan, Port, RunOutput, SeedRequest, Step, TargetOutput, Timings};
 use crate::tensor::Tensor;
 use memory::{Memory, Scratch};
 pub use vector::Vector;
@@ -80,12 +80,17 @@ impl<T: Vector> CpuExecutor<T> {
         requests: &[SeedRequest],
         mut timings: Option<&mut Vec<f64>>,
     ) {
-        for step in which(&self.plan) {
+        let mut steps = which(&self.plan);
+        while let [step, ..] = steps {
             let start = Instant::now();
-            run_step(step, &self.weights, &self.scratch, requests, &mut self.memory);
+            let together = linear::together(steps).max(1);
+            let (these, rest) = steps.split_at(together);
+            run_step(step, these, &self.weights, &self.scratch, requests, &mut self.memory);
             if let Some(timings) = &mut timings {
-                timings.push(start.elapsed().as_secs_f64());
+                let seconds = start.elapsed().as_secs_f64() / together as f64;
+                timings.extend(std::iter::repeat_n(seconds, together));
             }
+            steps = rest;
         }
     }
 
@@ -139,15 +144,21 @@ impl<T: Vector> Executor for CpuExecutor<T> {
     }
 }
 
+/// Runs a step; `together` are it and those that run with it.
 fn run_step<T: Vector>(
     step: &Step,
+    together: &[Step],
     weights: &Weights<T>,
     scratch: &Scratch<T>,
     requests: &[SeedRequest],
     memory: &mut Memory<T>,
 ) {
     match step {
-        Step::Linear(s) => memory.write(s.output, |m, y| linear::run(s, weights, m, scratch, y)),
+        Step::Linear(s) => {
+            let steps: Vec<&Linear> =
+                together.iter().filter_map(|s| if let Step::Linear(l) = s { Some(l) } else { None }).collect();
+            memory.write(s.output, |m, y| linear::run(&steps, weights, m, scratch, y));
+        }
         Step::Quotient(s) => match s.pieces.as_slice() {
             [a, b] => memory.write_two(a.output, b.output, |m, a, b| quotient::run_two(s, m, a, b)),
             pieces => pieces.iter().for_each(|p| memory.write(p.output, |m, y| quotient::run(s, m, y))),

@@ -58,12 +58,13 @@ struct Plane<'a, 'b, T> {
 impl<T: Vector> Thin<'_, T> {
     /// Runs the step.
     pub(super) fn run(&self, output: &mut [T]) {
+        let [finish] = self.call.finishes.as_slice() else { return };
         let plane = self.output.iter().product();
         let axes = [0, 1, 2].map(|axis| Padded::new(self.phases, axis));
         for_rows(output, plane, is_large(self.call.geometry.multiply_adds()), |at, output| {
             let mut sums = self.call.scratch.lend(plane);
             dispatch(Plane { thin: self, axes, at, sums: &mut sums });
-            self.call.finish.apply(at * plane, &mut sums, output);
+            finish.apply(at * plane, &mut sums, output);
         });
     }
 }
@@ -171,20 +172,23 @@ fn add_taps<T: Vector, S: Simd>(simd: S, padded: &[T], reads: &[(T, usize)], sum
     for sums in sums.chunks_mut(TOGETHER * lanes) {
         let (ys, rest) = T::split_mut::<S>(sums);
         if let Ok(ys) = <&mut [T::Lanes<S>; TOGETHER]>::try_from(&mut *ys) {
+            let mut sums = *ys;
             for (weight, from) in reads {
                 let weight = T::splat(simd, *weight);
                 let line = T::split::<S>(&padded[from + first..][..TOGETHER * lanes]).0;
-                for (y, x) in ys.iter_mut().zip(line) {
+                for (y, x) in sums.iter_mut().zip(line) {
                     *y = T::mul_add(simd, weight, *x, *y);
                 }
             }
+            *ys = sums;
         } else {
-            for (weight, from) in reads {
-                let weight = T::splat(simd, *weight);
-                let line = T::split::<S>(&padded[from + first..][..ys.len() * lanes]).0;
-                for (y, x) in ys.iter_mut().zip(line) {
-                    *y = T::mul_add(simd, weight, *x, *y);
+            for (i, y) in ys.iter_mut().enumerate() {
+                let mut sum = *y;
+                for (weight, from) in reads {
+                    let line = T::split::<S>(&padded[from + first + i * lanes..][..lanes]).0;
+                    sum = T::mul_add(simd, T::splat(simd, *weight), line[0], sum);
                 }
+                *y = sum;
             }
             let done = first + ys.len() * lanes;
             for (i, y) in rest.iter_mut().enumerate() {

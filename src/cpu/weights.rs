@@ -92,7 +92,7 @@ impl<T: Vector> Weights<T> {
 
     /// The weights of a term in the network's order; `new` has prepared those of every step.
     pub(super) fn plain(&self, weight: WeightId) -> &[T] {
-        &self.plain[&weight].values()
+        self.plain[&weight].values()
     }
 
     /// The weights of a term as panels.
