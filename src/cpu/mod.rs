@@ -8,17 +8,18 @@ mod activation_adjoint;
 mod binary;
 mod blocks;
 mod columns;
+mod convolve;
+mod dense;
 mod finish;
 mod linear;
-mod linear_adjoint;
-mod linear_forward;
 mod lrn;
 mod lrn_adjoint;
 mod max_pool;
 mod max_pool_adjoint;
 mod memory;
 mod operand;
-mod product;
+mod panels;
+mod phases;
 mod quotient;
 mod resample;
 mod sample_rms;
@@ -26,63 +27,30 @@ mod sample_sum;
 mod seed;
 mod share;
 mod softmax;
+mod thin;
 mod transpose;
+mod vector;
+mod weights;
 
-use std::sync::Arc;
 use std::time::Instant;
 
-use rayon::prelude::*;
-
 use crate::error::Result;
-use crate::plan::{
-    Direction, Executor, Linear, Plan, Port, RunOutput, SeedRequest, Step, TargetOutput, Timings, Weight,
-};
-use crate::rules::WeightForm;
-use crate::tensor::{Data, Real, Tensor};
+use crate::plan::{Executor, Plan, Port, RunOutput, SeedRequest, Step, TargetOutput, Timings};
+use crate::tensor::Tensor;
 use memory::{Memory, Scratch};
+pub use vector::Vector;
+use weights::Weights;
 
 /// Runs a [`Plan`] on the host in the precision of `T`.
 #[derive(Debug)]
 pub struct CpuExecutor<T> {
     plan: Plan,
-    weights: Vec<Prepared<T>>,
+    weights: Weights<T>,
     memory: Memory<T>,
     scratch: Scratch<T>,
 }
 
-/// Weights in the form and precision the kernels read.
-#[derive(Debug)]
-enum Prepared<T> {
-    /// The network's own: there is nothing to change.
-    Shared(Arc<Tensor>),
-    Own(Vec<T>),
-}
-
-impl<T: Real> Prepared<T> {
-    fn new(weight: &Weight) -> Prepared<T> {
-        let form = weight.form;
-        match (form, weight.tensor.data()) {
-            (WeightForm::Plain, data) if T::view(data).is_some() => Prepared::Shared(weight.tensor.clone()),
-            (_, Data::F32(values)) => Prepared::Own(formed(values, form, |w| f64::from(*w))),
-            (_, Data::F64(values)) => Prepared::Own(formed(values, form, |w| *w)),
-            (_, Data::I64(values)) => Prepared::Own(formed(values, form, |w| *w as f64)),
-        }
-    }
-
-    fn values(&self) -> &[T] {
-        match self {
-            Prepared::Shared(tensor) => T::view(tensor.data()).unwrap_or_default(),
-            Prepared::Own(values) => values,
-        }
-    }
-}
-
-/// The form of each weight, computed in double precision and then rounded.
-fn formed<S: Sync, T: Real>(values: &[S], form: WeightForm, exact: impl Fn(&S) -> f64 + Sync) -> Vec<T> {
-    values.par_iter().map(|w| T::of(form.of(exact(w)))).collect()
-}
-
-impl<T: Real> CpuExecutor<T> {
+impl<T: Vector> CpuExecutor<T> {
     /// Prepares the weights, loads the constants and runs the plan's prologue.
     ///
     /// # Errors
@@ -92,7 +60,7 @@ impl<T: Real> CpuExecutor<T> {
     pub fn new(plan: Plan) -> Result<CpuExecutor<T>> {
         plan.check()?;
         memory::check(&plan, std::mem::size_of::<T>())?;
-        let weights = plan.weights.iter().map(Prepared::new).collect();
+        let weights = Weights::new(&plan);
         let mut memory = Memory::new(&plan);
         for constant in &plan.constants {
             memory.write(constant.buffer, |_, values| {
@@ -159,7 +127,7 @@ impl<T: Real> CpuExecutor<T> {
     }
 }
 
-impl<T: Real> Executor for CpuExecutor<T> {
+impl<T: Vector> Executor for CpuExecutor<T> {
     fn run(&mut self, inputs: &[Tensor], targets: &[Vec<SeedRequest>]) -> Result<RunOutput> {
         self.run_with(inputs, targets, None)
     }
@@ -171,22 +139,15 @@ impl<T: Real> Executor for CpuExecutor<T> {
     }
 }
 
-fn run_step<T: Real>(
+fn run_step<T: Vector>(
     step: &Step,
-    weights: &[Prepared<T>],
+    weights: &Weights<T>,
     scratch: &Scratch<T>,
     requests: &[SeedRequest],
     memory: &mut Memory<T>,
 ) {
-    let linear = |l: &Linear, memory: &Memory<T>, y: &mut [T]| {
-        let weight = |term: usize| weights[l.terms[term].weight.0].values();
-        match l.direction {
-            Direction::Forward => linear_forward::run(l, weight, memory, scratch, y),
-            Direction::Adjoint => linear_adjoint::run(l, weight, memory, scratch, y),
-        }
-    };
     match step {
-        Step::Linear(s) => memory.write(s.output, |m, y| linear(s, m, y)),
+        Step::Linear(s) => memory.write(s.output, |m, y| linear::run(s, weights, m, scratch, y)),
         Step::Quotient(s) => match s.pieces.as_slice() {
             [a, b] => memory.write_two(a.output, b.output, |m, a, b| quotient::run_two(s, m, a, b)),
             pieces => pieces.iter().for_each(|p| memory.write(p.output, |m, y| quotient::run(s, m, y))),

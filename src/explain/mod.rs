@@ -12,7 +12,7 @@ pub use target::Target;
 
 use crate::error::{Error, Result};
 use crate::network::{Network, ValueId};
-use crate::plan::{Executor, Plan, PlanOptions, Port, SeedAmount};
+use crate::plan::{Executor, Plan, PlanOptions, Port, SeedAmount, SeedRequest};
 use crate::rules::Composite;
 use crate::tensor::Tensor;
 use device::Device;
@@ -146,16 +146,42 @@ impl Explainer {
         let mut parts = Vec::new();
         for (i, batch) in batches.iter().enumerate() {
             let first = i * plan.batch;
-            // The samples that fill up the last batch get the target of the last one.
-            let sample = |k: usize| first + k.min(batch.samples - 1);
-            let requests: Vec<Vec<_>> =
-                targets.iter().map(|t| (0..plan.batch).map(|k| t.request(self.seed, sample(k))).collect()).collect();
+            let requests = requests(targets, self.seed, first, batch.samples, plan.batch);
             let run = self.built.executor.run(&batch.inputs, &requests)?;
             parts.push(explanation::from_run(plan, &run, targets, self.seed, first..first + batch.samples)?);
         }
         let timings = Timings { build: self.built.took, run: start.elapsed() };
         explanation::join(parts, timings)
     }
+
+    /// The plan it runs.
+    pub fn plan(&self) -> &Plan {
+        &self.built.plan
+    }
+
+    /// Runs the first batch of `inputs` and gives the time of each step of the plan.
+    ///
+    /// # Errors
+    /// As [`Explainer::explain`].
+    pub fn profile(&mut self, inputs: &[Tensor], targets: &[Target]) -> Result<crate::plan::Timings> {
+        let plan = &self.built.plan;
+        let batches = batches(&plan.inputs, inputs, plan.batch, self.network.name())?;
+        let Some(batch) = batches.first() else { return Ok(crate::plan::Timings::default()) };
+        let port = &plan.outputs[0];
+        let values = port.shape.iter().product::<usize>() / plan.batch;
+        for target in targets {
+            target.check(values, batch.samples, &port.name)?;
+        }
+        let requests = requests(targets, self.seed, 0, batch.samples, plan.batch);
+        Ok(self.built.executor.run_timed(&batch.inputs, &requests)?.1)
+    }
+}
+
+/// What each target asks of each sample of a run; `samples` are real, the first of them is number `first` of all.
+fn requests(targets: &[Target], seed: SeedAmount, first: usize, samples: usize, batch: usize) -> Vec<Vec<SeedRequest>> {
+    // The samples that fill up the last batch get the target of the last one.
+    let sample = |k: usize| first + k.min(samples - 1);
+    targets.iter().map(|t| (0..batch).map(|k| t.request(seed, sample(k))).collect()).collect()
 }
 
 impl<'a> ExplainerBuilder<'a> {

@@ -273,7 +273,7 @@ impl Planner<'_> {
 
 /// Follows a tensor back through a softmax at the output, and what behind it keeps the order of values, to the logits. Where
 /// the softmax stands between a transpose and its inverse, they are what goes into the transpose.
-fn before_softmax(network: &Network, output: ValueId) -> ValueId {
+pub(super) fn before_softmax(network: &Network, output: ValueId) -> ValueId {
     let mut value = output;
     let mut moved: Option<&[usize]> = None;
     while let Some(node) = network.producer(value) {
@@ -302,7 +302,7 @@ fn keeps_order(perm: &[usize], shape: &[Dim]) -> bool {
 }
 
 /// For each node, whether one of the tensors depends on it.
-fn live(network: &Network, ends: &[ValueId]) -> Vec<bool> {
+pub(super) fn live(network: &Network, ends: &[ValueId]) -> Vec<bool> {
     let mut wanted = vec![false; network.values.len()];
     for end in ends {
         wanted[end.0] = true;
@@ -322,7 +322,7 @@ fn live(network: &Network, ends: &[ValueId]) -> Vec<bool> {
 /// The number of samples in a run whose `crossing` tensors, the explained output or first output in front, are given or read
 /// back: the one that was asked for where all of them have the batch as their first axis, so that samples lie one behind the
 /// other; else what the file fixes, or 1.
-fn batch_size(network: &Network, crossing: &[ValueId], wanted: usize) -> Result<usize> {
+pub(super) fn batch_size(network: &Network, crossing: &[ValueId], wanted: usize) -> Result<usize> {
     if wanted == 0 {
         return Err(Error::Input("a batch needs at least one sample".to_string()));
     }

@@ -5,9 +5,11 @@
 
 mod build;
 mod check;
+mod cost;
 mod facts;
 mod forward;
 mod fuse;
+mod least;
 mod lifetime;
 mod linear;
 mod planner;
@@ -23,6 +25,7 @@ use crate::rules::WeightForm;
 use crate::tensor::Tensor;
 
 pub use build::PlanOptions;
+pub use cost::Cost;
 pub(crate) use sliding::Sliding;
 pub use step::*;
 

@@ -285,7 +285,7 @@ impl Planner<'_> {
 }
 
 /// Which operand of a product is the gate: the one that comes from a squashing function, else the one that is broadcast.
-fn gate(network: &Network, node: &Node) -> Option<usize> {
+pub(super) fn gate(network: &Network, node: &Node) -> Option<usize> {
     let squashed: Vec<bool> = node.inputs.iter().map(|i| is_squashed(network, *i)).collect();
     let size = |i: ValueId| crate::network::shape::volume(&network.value(i).shape);
     match squashed.as_slice() {
