@@ -204,6 +204,7 @@ fn windows(windows: &Windows, len: usize, grid: Grid) -> Result<WindowsParams> {
         pad_z,
         pad_y,
         pad_x,
+        ..WindowsParams::default()
     })
 }
 
@@ -218,9 +219,19 @@ fn max_pool(step: &MaxPool) -> Result<Option<Launch>> {
 fn max_pool_adjoint(step: &MaxPoolAdjoint) -> Result<Option<Launch>> {
     let len = step.windows.planes * step.windows.input.iter().product::<usize>();
     let grid = Grid::of_items(len)?;
-    let bindings = vec![read(1, step.winners), read(2, step.relevance), write(3, step.output)];
-    let params = windows(&step.windows, len, grid)?;
-    Ok(dispatch(len, ShaderKey::new("max_pool_adjoint", vec![]), params, bindings, grid))
+    let mut flags = Vec::new();
+    let mut bindings = vec![read(1, step.winners), read(2, step.relevance), write(3, step.output)];
+    let mut params = windows(&step.windows, len, grid)?;
+    if let Some(divide) = &step.divide {
+        flags.push("DIVIDE");
+        bindings.push(read(4, divide.denominator.buffer));
+        params.divide_inner = u32_of(divide.denominator.inner)?;
+        params.divide_count = u32_of(divide.denominator.count)?;
+        params.divide_flags = u32::from(divide.clip);
+        params.scale = divide.scale as f32;
+        params.epsilon = divide.epsilon as f32;
+    }
+    Ok(dispatch(len, ShaderKey::new("max_pool_adjoint", flags), params, bindings, grid))
 }
 
 /// The flag that names an activation, and its two parameters.
@@ -431,6 +442,7 @@ pub(super) fn permutations() -> Vec<ShaderKey> {
             keys.push(ShaderKey::new("quotient", [flags.as_slice(), pieces].concat()));
         }
     }
+    keys.push(ShaderKey::new("max_pool_adjoint", vec!["DIVIDE"]));
     for flags in [vec![], vec!["FACTOR"]] {
         keys.push(ShaderKey::new("resample", flags));
     }

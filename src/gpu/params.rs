@@ -77,6 +77,7 @@ params! {
         stride_z: u32, stride_y: u32, stride_x: u32,
         dilation_z: u32, dilation_y: u32, dilation_x: u32,
         pad_z: u32, pad_y: u32, pad_x: u32,
+        divide_inner: u32, divide_count: u32, divide_flags: u32, scale: f32, epsilon: f32,
     }
 }
 

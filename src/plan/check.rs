@@ -230,6 +230,9 @@ impl Checker<'_> {
                 let (input, output) = self.windows(&m.windows)?;
                 self.buffer("winners", m.winners, output, Element::Index)?;
                 self.real("relevance", m.relevance, output)?;
+                if let Some(divide) = &m.divide {
+                    self.operand("denominator", &divide.denominator)?;
+                }
                 self.real("output", m.output, input)
             }
             Step::Activation(a) => {

@@ -51,11 +51,11 @@ fn activation_at(planner: &Planner, at: usize) -> Option<(usize, BufferId, Buffe
     }
     let mut producers = planner.forward.iter().enumerate().filter(|(_, step)| step.writes().contains(&z));
     let (producer, step) = producers.next()?;
-    let free = match step {
-        Step::Linear(Linear { epilogue: Epilogue::Bias { activation: None, .. }, .. }) => true,
-        Step::Binary(Binary { activation: None, .. }) => true,
-        _ => false,
-    };
+    let free = matches!(
+        step,
+        Step::Linear(Linear { epilogue: Epilogue::Bias { activation: None, .. }, .. })
+            | Step::Binary(Binary { activation: None, .. })
+    );
     let others = planner.forward.iter().enumerate().filter(|(i, _)| *i != at && *i != producer).map(|(_, step)| step);
     let alike = |step: &Step| !touches(step, z) || reads_output_as_well(planner, step, z, activation);
     let fits = free && producers.next().is_none() && others.chain(&planner.backward).all(alike);
@@ -229,17 +229,17 @@ fn sum_at(planner: &Planner, at: usize) -> Option<(usize, [BufferId; 2], BufferI
     fits(a.buffer, b.buffer).or_else(|| fits(b.buffer, a.buffer))
 }
 
-/// A relevance that is divided and used for nothing else is divided by the linear step that computes it:
+/// A relevance that is divided and used for nothing else is divided by the linear step or max pooling that computes it:
 /// `R = x ⊙ Wᵀs; s' = R/st(z)` is `s' = (x ⊙ Wᵀs)/st(z)`.
 fn divisions(planner: &mut Planner) {
     let mut at = 0;
     while at < planner.backward.len() {
         match division_at(planner, at) {
             Some((last, relevance, share, by)) => {
-                if let Step::Linear(Linear { epilogue: Epilogue::Multiply { divide, .. }, .. }) =
-                    &mut planner.backward[last]
-                {
-                    *divide = Some(by);
+                match &mut planner.backward[last] {
+                    Step::Linear(Linear { epilogue: Epilogue::Multiply { divide, .. }, .. })
+                    | Step::MaxPoolAdjoint(MaxPoolAdjoint { divide, .. }) => *divide = Some(by),
+                    _ => {}
                 }
                 planner.backward.remove(at);
                 rename(planner, relevance, share);
@@ -261,6 +261,7 @@ fn division_at(planner: &Planner, at: usize) -> Option<(usize, BufferId, BufferI
     let divides = matches!(
         planner.backward[last],
         Step::Linear(Linear { epilogue: Epilogue::Multiply { divide: None, .. }, .. })
+            | Step::MaxPoolAdjoint(MaxPoolAdjoint { divide: None, .. })
     );
     // z must be there by then.
     let known =

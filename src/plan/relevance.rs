@@ -247,7 +247,7 @@ impl Planner<'_> {
         });
         let (windows, winners) = pool.ok_or_else(|| Error::shape(self.place(node), "has no winners"))?;
         let output = self.buffer(self.len(node.inputs[0]), format!("relevance of the input of {}", node.name));
-        self.backward.push(Step::MaxPoolAdjoint(MaxPoolAdjoint { windows, winners, relevance, output }));
+        self.backward.push(Step::MaxPoolAdjoint(MaxPoolAdjoint { windows, winners, relevance, divide: None, output }));
         Ok(output)
     }
 

@@ -351,7 +351,7 @@ pub struct MaxPool {
     pub winners: BufferId,
 }
 
-/// `output[i] = Σ_{windows won by i} relevance[window]`.
+/// `output[i] = Σ_{windows won by i} relevance[window]`, then divided by the denominator of the layer before.
 #[derive(Clone, Debug)]
 pub struct MaxPoolAdjoint {
     /// The windows.
@@ -360,6 +360,8 @@ pub struct MaxPoolAdjoint {
     pub winners: BufferId,
     /// R of the pooled values.
     pub relevance: BufferId,
+    /// What the sum is divided by before it is stored.
+    pub divide: Option<Divide>,
     /// R of the input.
     pub output: BufferId,
 }

@@ -60,7 +60,9 @@ impl Step {
             Step::Resample(r) => std::iter::once(r.source).chain(r.factor).collect(),
             Step::Transpose(t) => vec![t.source],
             Step::MaxPool(m) => vec![m.source],
-            Step::MaxPoolAdjoint(m) => vec![m.winners, m.relevance],
+            Step::MaxPoolAdjoint(m) => {
+                [m.winners, m.relevance].into_iter().chain(m.divide.map(|d| d.denominator.buffer)).collect()
+            }
             Step::Activation(a) => std::iter::once(a.source).chain(a.slope.map(|s| s.buffer)).collect(),
             Step::ActivationAdjoint(a) => {
                 [a.source, a.relevance].into_iter().chain(a.slope.map(|s| s.buffer)).collect()
@@ -138,7 +140,10 @@ impl Step {
             }
             Step::Transpose(t) => [&mut t.source, &mut t.output].into_iter().for_each(f),
             Step::MaxPool(m) => [&mut m.source, &mut m.output, &mut m.winners].into_iter().for_each(f),
-            Step::MaxPoolAdjoint(m) => [&mut m.winners, &mut m.relevance, &mut m.output].into_iter().for_each(f),
+            Step::MaxPoolAdjoint(m) => {
+                m.divide.iter_mut().for_each(|d| f(&mut d.denominator.buffer));
+                [&mut m.winners, &mut m.relevance, &mut m.output].into_iter().for_each(f);
+            }
             Step::Activation(a) => {
                 a.slope.iter_mut().for_each(|s| f(&mut s.buffer));
                 [&mut a.source, &mut a.output].into_iter().for_each(f);

@@ -30,7 +30,7 @@ pub const ALL: &[(&str, Make, f64, f64)] = &[
     ("quotient", quotient, 1e-15, 3e-7),
     ("resample", resample, 1e-15, 3e-7),
     ("transpose", transpose, 0.0, 0.0),
-    ("max_pool", max_pool, 0.0, 0.0),
+    ("max_pool", max_pool, 1e-15, 3e-7),
     ("activation", activation, 1e-14, 1e-6),
     ("activation_adjoint", activation_adjoint, 1e-8, 1e-6),
     ("binary", binary, 1e-15, 3e-7),
@@ -338,7 +338,9 @@ fn max_pool(r: &mut Random) -> Case {
     case.step(Step::MaxPool(MaxPool { windows: w, source, output: pooled, winners }));
     let relevance = r.input(&mut case, "relevance", output);
     let returned = case.output("returned", input);
-    case.step(Step::MaxPoolAdjoint(MaxPoolAdjoint { windows: w, winners, relevance, output: returned }));
+    let sizes = [1, w.planes, input / w.planes];
+    let divide = r.flip().then(|| r.divide(&mut case, &sizes));
+    case.step(Step::MaxPoolAdjoint(MaxPoolAdjoint { windows: w, winners, relevance, divide, output: returned }));
     case
 }
 

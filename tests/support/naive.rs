@@ -1,8 +1,8 @@
 //! Every step by the sum its documentation states, in double precision, with nothing clever.
 
 use relprop::plan::{
-    ActivationMode, BinaryOp, BufferId, Contribution, Direction, Epilogue, Epsilon, Linear, LrnForward, Operand, Part,
-    Piece, Plan, SeedAmount, SeedRequest, Share, Sign, Step, Windows,
+    ActivationMode, BinaryOp, BufferId, Contribution, Direction, Divide, Epilogue, Epsilon, Linear, LrnForward,
+    Operand, Part, Piece, Plan, SeedAmount, SeedRequest, Share, Sign, Step, Windows,
 };
 use relprop::{Activation, Tensor};
 
@@ -111,6 +111,15 @@ impl State<'_> {
         if keep { share.scale * self.of(share.relevance)[i] / stable } else { 0.0 }
     }
 
+    fn divide(&self, divide: &Option<Divide>, i: usize, r: f64) -> f64 {
+        divide.map_or(r, |d| {
+            let z = self.operand(&d.denominator, i);
+            let sign = if z >= 0.0 { 1.0 } else { -1.0 };
+            let stable = if d.clip { sign * z.abs().max(d.epsilon) } else { z + sign * d.epsilon };
+            d.scale * r / stable
+        })
+    }
+
     fn step(&mut self, step: &Step, requests: &[SeedRequest]) {
         let result = match step {
             Step::Linear(l) => self.linear(l),
@@ -172,7 +181,7 @@ impl State<'_> {
                 for (w, r) in self.of(m.relevance).iter().enumerate() {
                     y[w / size * plane + self.of(m.winners)[w] as usize] += r;
                 }
-                y
+                y.into_iter().enumerate().map(|(i, y)| self.divide(&m.divide, i, y)).collect()
             }
             Step::Activation(a) => (0..a.len)
                 .map(|i| self.activation_at(&a.activation, a.slope.as_ref(), i, self.of(a.source)[i]))
@@ -343,12 +352,7 @@ impl State<'_> {
             Epilogue::Multiply { factor, accumulate, divide } => {
                 let factor = factor.map_or(1.0, |(operand, p)| part(p, self.operand(&operand, i)));
                 let sum = acc * factor + if *accumulate { self.of(l.output)[i] } else { 0.0 };
-                divide.map_or(sum, |d| {
-                    let z = self.operand(&d.denominator, i);
-                    let sign = if z >= 0.0 { 1.0 } else { -1.0 };
-                    let stable = if d.clip { sign * z.abs().max(d.epsilon) } else { z + sign * d.epsilon };
-                    d.scale * sum / stable
-                })
+                self.divide(divide, i, sum)
             }
         };
         acc.into_iter().enumerate().map(finish).collect()
