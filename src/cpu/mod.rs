@@ -134,12 +134,13 @@ impl<T: Vector> CpuExecutor<T> {
 
 impl<T: Vector> Executor for CpuExecutor<T> {
     fn run(&mut self, inputs: &[Tensor], targets: &[Vec<SeedRequest>]) -> Result<RunOutput> {
-        self.run_with(inputs, targets, None)
+        // As one of the threads that share the work: handing every step over to them would cost two switches of thread each.
+        rayon::scope(|_| self.run_with(inputs, targets, None))
     }
 
     fn run_timed(&mut self, inputs: &[Tensor], targets: &[Vec<SeedRequest>]) -> Result<(RunOutput, Timings)> {
         let mut timings = Timings::default();
-        let run = self.run_with(inputs, targets, Some(&mut timings))?;
+        let run = rayon::scope(|_| self.run_with(inputs, targets, Some(&mut timings)))?;
         Ok((run, timings))
     }
 }
