@@ -52,14 +52,10 @@ impl<'a, T: Real> Sharer<'a, T> {
             }
         }
         if let Some((values, sign)) = self.mask {
-            for (y, m) in output.iter_mut().zip(&values[start..]) {
-                let keep = match sign {
-                    Sign::Positive => *m > T::ZERO,
-                    Sign::Negative => *m < T::ZERO,
-                };
-                if !keep {
-                    *y = T::ZERO;
-                }
+            let masked = output.iter_mut().zip(&values[start..]);
+            match sign {
+                Sign::Positive => masked.for_each(|(y, m)| *y = if *m > T::ZERO { *y } else { T::ZERO }),
+                Sign::Negative => masked.for_each(|(y, m)| *y = if *m < T::ZERO { *y } else { T::ZERO }),
             }
         }
     }
