@@ -278,6 +278,61 @@ fn runs_with_more_and_fewer_targets_agree_with_the_cpu() {
 }
 
 #[test]
+fn a_timed_run_times_every_step_and_brings_the_same() {
+    use relprop::plan::Executor;
+    let mut random = Random(4);
+    let case = whole_pass(&mut random);
+    let mut device = GpuExecutor::new(case.plan.clone(), gpu()).unwrap();
+    let targets: Vec<_> = (0..3).map(|_| requests(&mut random, 3)).collect();
+    let want = device.run(&case.inputs, &targets).unwrap();
+    for _ in 0..2 {
+        let (got, timings) = device.run_timed(&case.inputs, &targets).unwrap();
+        assert_eq!(format!("{got:?}"), format!("{want:?}"));
+        if !gpu().info().timestamps {
+            assert!(timings.forward.is_empty() && timings.backward.is_empty());
+            continue;
+        }
+        assert_eq!(timings.forward.len(), case.plan.forward.len());
+        assert_eq!(timings.backward.len(), targets.len());
+        assert!(timings.backward.iter().all(|steps| steps.len() == case.plan.backward.len()));
+        let all: Vec<f64> = timings.backward.iter().chain([&timings.forward]).flatten().copied().collect();
+        // A second would be a wrong unit.
+        assert!(all.iter().all(|seconds| (0.0..1.0).contains(seconds)), "{all:?}");
+        assert!(all.iter().sum::<f64>() > 0.0);
+    }
+}
+
+#[test]
+fn two_runs_can_be_under_way_and_the_last_two_be_collected() {
+    use relprop::plan::Executor;
+    let mut random = Random(6);
+    let case = whole_pass(&mut random);
+    let runs: Vec<_> = (0..5)
+        .map(|_| {
+            let inputs = vec![Tensor::from_f64([120], random.eighths(120)).unwrap()];
+            let targets: Vec<_> = (0..random.between(0, 3)).map(|_| requests(&mut random, 3)).collect();
+            (inputs, targets)
+        })
+        .collect();
+    let mut cpu = CpuExecutor::<f32>::new(case.plan.clone()).unwrap();
+    let mut device = GpuExecutor::new(case.plan.clone(), gpu()).unwrap();
+    let executors: [&mut dyn Executor; 2] = [&mut cpu, &mut device];
+    for executor in executors {
+        let want: Vec<_> = runs.iter().map(|(x, t)| format!("{:?}", executor.run(x, t).unwrap())).collect();
+        let mut begin = |i: usize, executor: &mut dyn Executor| executor.submit(&runs[i].0, &runs[i].1).unwrap();
+        let (a, b) = (begin(0, executor), begin(1, executor));
+        assert_eq!(format!("{:?}", executor.collect(a).unwrap()), want[0]);
+        let c = begin(2, executor);
+        assert_eq!(format!("{:?}", executor.collect(b).unwrap()), want[1]);
+        let (d, e) = (begin(3, executor), begin(4, executor));
+        assert!(matches!(executor.collect(c), Err(Error::Input(_))));
+        // In any order.
+        assert_eq!(format!("{:?}", executor.collect(e).unwrap()), want[4]);
+        assert_eq!(format!("{:?}", executor.collect(d).unwrap()), want[3]);
+    }
+}
+
+#[test]
 fn executors_can_share_a_device_across_threads() {
     std::thread::scope(|scope| {
         for seed in 0..4 {

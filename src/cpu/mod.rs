@@ -28,6 +28,7 @@ mod share;
 mod softmax;
 mod transpose;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -35,7 +36,7 @@ use rayon::prelude::*;
 
 use crate::error::Result;
 use crate::plan::{
-    Direction, Executor, Linear, Plan, Port, RunOutput, SeedRequest, Step, TargetOutput, Timings, Weight,
+    Direction, Executor, Linear, Plan, Port, RunOutput, SeedRequest, Step, TargetOutput, Ticket, Timings, Weight,
 };
 use crate::rules::WeightForm;
 use crate::tensor::{Data, Real, Tensor};
@@ -48,6 +49,9 @@ pub struct CpuExecutor<T> {
     weights: Vec<Prepared<T>>,
     memory: Memory<T>,
     scratch: Scratch<T>,
+    /// The results of the last two runs that were begun and not collected, with their numbers.
+    finished: VecDeque<(u64, RunOutput)>,
+    next_ticket: u64,
 }
 
 /// Weights in the form and precision the kernels read.
@@ -101,7 +105,8 @@ impl<T: Real> CpuExecutor<T> {
                 }
             });
         }
-        let mut executor = CpuExecutor { plan, weights, memory, scratch: Scratch::new() };
+        let mut executor =
+            CpuExecutor { plan, weights, memory, scratch: Scratch::new(), finished: VecDeque::new(), next_ticket: 0 };
         executor.steps(|plan| &plan.prologue, &[], None);
         Ok(executor)
     }
@@ -168,6 +173,23 @@ impl<T: Real> Executor for CpuExecutor<T> {
         let mut timings = Timings::default();
         let run = self.run_with(inputs, targets, Some(&mut timings))?;
         Ok((run, timings))
+    }
+
+    fn submit(&mut self, inputs: &[Tensor], targets: &[Vec<SeedRequest>]) -> Result<Ticket> {
+        let run = self.run_with(inputs, targets, None)?;
+        let number = self.next_ticket;
+        self.next_ticket += 1;
+        self.finished.push_back((number, run));
+        if self.finished.len() > 2 {
+            self.finished.pop_front();
+        }
+        Ok(Ticket::new(number))
+    }
+
+    fn collect(&mut self, ticket: Ticket) -> Result<RunOutput> {
+        let at = self.finished.iter().position(|(number, _)| *number == ticket.number());
+        let run = at.and_then(|at| self.finished.remove(at));
+        run.map(|(_, run)| run).ok_or_else(Ticket::unknown)
     }
 }
 

@@ -4,9 +4,11 @@
 //! needs on it. What is built once (buffers, weights, parameters, bindings, pipelines) is not touched by a run, which
 //! uploads its inputs, submits one command buffer and reads back what was asked for.
 
+mod build;
 mod device;
 mod executor;
 mod kernels;
+mod lane;
 mod launch;
 mod linear;
 mod params;
@@ -15,6 +17,7 @@ mod shader;
 mod staging;
 #[cfg(test)]
 mod tests;
+mod timing;
 mod weights;
 
 pub use device::{AdapterInfo, AdapterKind, Gpu};
