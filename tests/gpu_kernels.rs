@@ -83,12 +83,10 @@ kernels! {
     sample_sum seed
 }
 
-const BODIES: [LinearBody; 3] = [LinearBody::Tiles64, LinearBody::Tiles32, LinearBody::Direct];
-
 #[test]
 fn linear_forward() {
     every("linear_forward", 100, |random, _| GpuOptions {
-        body: Some(random.one_of(&BODIES)),
+        body: Some(random.one_of(&LinearBody::ALL)),
         ..GpuOptions::default()
     });
 }
@@ -96,7 +94,7 @@ fn linear_forward() {
 #[test]
 fn linear_adjoint() {
     every("linear_adjoint", 100, |random, _| GpuOptions {
-        body: Some(random.one_of(&BODIES)),
+        body: Some(random.one_of(&LinearBody::ALL)),
         ..GpuOptions::default()
     });
 }
@@ -105,7 +103,11 @@ fn linear_adjoint() {
 fn split(random: &mut Random, case: &Case) -> GpuOptions {
     let Step::Linear(Linear { geometry, .. }) = &case.plan.forward[0] else { panic!("a linear step is expected") };
     let vector = (geometry.taps() * (geometry.in_channels / geometry.groups) * 16) as u64;
-    GpuOptions { max_weights: Some(vector * random.between(1, 3) as u64), body: Some(random.one_of(&BODIES)) }
+    GpuOptions {
+        max_weights: Some(vector * random.between(1, 3) as u64),
+        body: Some(random.one_of(&LinearBody::ALL)),
+        ..GpuOptions::default()
+    }
 }
 
 #[test]

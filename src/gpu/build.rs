@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use wgpu::BufferUsages;
 
+use super::body::Tiling;
 use super::device::{Gpu, Kernel};
 use super::executor::GpuOptions;
 use super::kernels::{self, Maps};
 use super::launch::{Grid, Launch, Resource};
-use super::linear::{self, Tiling};
+use super::linear;
 use super::timing::Timer;
 use super::weights::{self, Chunk};
 use crate::error::{Error, Result};
@@ -96,7 +97,7 @@ impl<'a> Builder<'a> {
     /// Lowers steps and uploads their weights. Gives the range of their launches.
     pub fn lower(&mut self, steps: &[Step]) -> Result<Range<usize>> {
         let start = self.launches.len();
-        let tiling = Tiling::suited(self.gpu.info().is_software, self.options.body);
+        let tiling = Tiling::suited(self.gpu.info(), self.options.body, self.options.max_work);
         for (number, step) in steps.iter().enumerate() {
             if let Step::Linear(step) = step {
                 for term in &step.terms {

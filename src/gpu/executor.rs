@@ -2,10 +2,10 @@
 
 use wgpu::BufferUsages;
 
+use super::body::LinearBody;
 use super::build::{Builder, Dispatch, record};
 use super::device::Gpu;
 use super::lane::{Lane, SeedCopy};
-use super::linear::LinearBody;
 use super::timing::Timer;
 use crate::error::{Error, Result};
 use crate::plan::{BufferId, Executor, Plan, RunOutput, Seed, SeedRequest, Step, Ticket, Timings};
@@ -18,6 +18,9 @@ pub struct GpuOptions {
     pub max_weights: Option<u64>,
     /// How linear kernels are computed; none chooses by their size.
     pub body: Option<LinearBody>,
+    /// Most multiply-adds of a linear kernel's dispatch; larger ones are split. None: what a slow card does in 100 ms, on
+    /// software no limit.
+    pub max_work: Option<u64>,
 }
 
 /// Runs a plan on a device.

@@ -4,6 +4,7 @@
 //! needs on it. What is built once (buffers, weights, parameters, bindings, pipelines) is not touched by a run, which
 //! uploads its inputs, submits one command buffer and reads back what was asked for.
 
+mod body;
 mod build;
 mod device;
 mod executor;
@@ -20,6 +21,6 @@ mod tests;
 mod timing;
 mod weights;
 
+pub use body::LinearBody;
 pub use device::{AdapterInfo, AdapterKind, Gpu};
 pub use executor::{GpuExecutor, GpuOptions};
-pub use linear::LinearBody;
