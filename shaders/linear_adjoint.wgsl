@@ -154,10 +154,17 @@ fn weight_index(slice: Slice, tap: u32, channel: u32, row: u32) -> u32 {
     return ((slice.group * params.taps + tap) * params.c_per_group + row) * params.pitch * 4u + channel;
 }
 #else
+#if ROWS
+// The index of four rows' weights for a tap (its number) and channel; they lie turned around, rows fastest.
+fn weights_index(slice: Slice, tap: u32, channel: u32, row: u32) -> u32 {
+    return ((slice.group * params.taps + tap) * params.m_len + channel) * params.pitch + row / 4u;
+}
+#else
 // The index of a row's weights for a tap (its number) and four channels.
 fn weights_index(slice: Slice, tap: u32, channel: u32, row: u32) -> u32 {
     return ((slice.group * params.taps + tap) * params.c_per_group + row) * params.pitch + channel / 4u;
 }
+#endif
 #endif
 
 #if DIRECT

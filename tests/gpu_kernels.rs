@@ -120,6 +120,25 @@ fn linear_adjoint_with_split_weights() {
     every("linear_adjoint", 60, split);
 }
 
+/// Few multiply-adds in a dispatch: one tile to a few.
+fn short(random: &mut Random, _: &Case) -> GpuOptions {
+    GpuOptions {
+        max_work: Some(random.one_of(&[1, 1000, 100_000])),
+        body: Some(random.one_of(&LinearBody::ALL)),
+        ..GpuOptions::default()
+    }
+}
+
+#[test]
+fn linear_forward_in_short_dispatches() {
+    every("linear_forward", 30, short);
+}
+
+#[test]
+fn linear_adjoint_in_short_dispatches() {
+    every("linear_adjoint", 30, short);
+}
+
 /// A dense layer or pointwise convolution as a step of a case.
 fn dense(case: &mut Case, batch: usize, channels: [usize; 2], positions: usize, random: &mut Random) {
     let [c, m] = channels;
@@ -321,7 +340,7 @@ fn two_runs_can_be_under_way_and_the_last_two_be_collected() {
     let executors: [&mut dyn Executor; 2] = [&mut cpu, &mut device];
     for executor in executors {
         let want: Vec<_> = runs.iter().map(|(x, t)| format!("{:?}", executor.run(x, t).unwrap())).collect();
-        let mut begin = |i: usize, executor: &mut dyn Executor| executor.submit(&runs[i].0, &runs[i].1).unwrap();
+        let begin = |i: usize, executor: &mut dyn Executor| executor.submit(&runs[i].0, &runs[i].1).unwrap();
         let (a, b) = (begin(0, executor), begin(1, executor));
         assert_eq!(format!("{:?}", executor.collect(a).unwrap()), want[0]);
         let c = begin(2, executor);

@@ -1,7 +1,7 @@
 // What both linear kernels share: parameters, bindings, weights and epilogues.
 //
 // Weights lie as [group][tap][c][m], m fastest and padded with zeros to whole vec4s (`pitch` of them). Both kernels
-// read this one layout. A layer whose weights exceed a binding is run in chunks of groups, or of outputs m: then a
+// read this one layout, but for ROWS of the adjoint, which reads [group][tap][m][c], c padded. A layer whose weights exceed a binding is run in chunks of groups, or of outputs m: then a
 // dispatch sees `groups` groups from `group_first` on, and `m_len` outputs of each from `m_first` on.
 
 #include "shared/grid.wgsl"
@@ -59,7 +59,7 @@ struct Params {
     scale: f32,
     epsilon: f32,
     depth_blocks: u32,
-    thread_columns: u32,
+    thread_sums: u32,
     // Positions of a phase of a strided adjoint, and from one of its taps to the next.
     phase_z: u32,
     phase_y: u32,

@@ -1,29 +1,26 @@
 // The matrix product of the linear kernels without workgroup memory: for few channels or few rows, and for software, where
 // barriers cost most.
 //
-// A workgroup computes 4·ROW_VECS rows × 2·THREADS columns; a thread sums all of the rows for two columns that lie THREADS
+// A workgroup computes 4·ROW_VECS rows × 4·THREADS columns; a thread sums all of the rows for four columns that lie THREADS
 // apart. The rows follow from the workgroup alone, so that its threads read the same weights.
 
-const COLUMNS: u32 = 2u * THREADS;
+const COLUMNS: u32 = 4u * THREADS;
 
-#if !ADJOINT
 fn row_weights(term: u32, slice: Slice, tap: u32, channel: u32, row: u32) -> vec4<f32> {
     // Rows past the last are not stored: any weights will do.
     return weight_at(term, weights_index(slice, tap, channel, min(row, params.pitch * 4u - 4u)));
 }
-#else
-fn row_weights(term: u32, slice: Slice, tap: u32, channel: u32, row: u32) -> vec4<f32> {
-    let at = weight_index(slice, tap, channel, 0u);
-    let pitch = params.pitch * 4u;
-    let last = params.rows - 1u;
-    return vec4<f32>(
-        weight_at(term, at + min(row, last) * pitch),
-        weight_at(term, at + min(row + 1u, last) * pitch),
-        weight_at(term, at + min(row + 2u, last) * pitch),
-        weight_at(term, at + min(row + 3u, last) * pitch),
+
+// The values of a term's source for four columns, 0 for those that have none.
+fn values(term: u32, at: vec4<u32>, has: vec4<bool>) -> vec4<f32> {
+    let found = vec4<f32>(
+        source_at(term, at.x),
+        source_at(term, at.y),
+        source_at(term, at.z),
+        source_at(term, at.w),
     );
+    return select(vec4<f32>(), found, has);
 }
-#endif
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
@@ -34,95 +31,132 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let row = number % params.row_tiles * (4u * ROW_VECS);
     let first = (number / params.row_tiles) % params.column_tiles * COLUMNS + thread;
     let slice = find_slice(number / (params.row_tiles * params.column_tiles));
-    let column_a = find_column(first, slice);
-    let column_b = find_column(first + THREADS, slice);
-    var a_0 = vec4<f32>();
-    var b_0 = vec4<f32>();
+    let column_0 = find_column(first, slice);
+    let column_1 = find_column(first + THREADS, slice);
+    let column_2 = find_column(first + 2u * THREADS, slice);
+    let column_3 = find_column(first + 3u * THREADS, slice);
+    let bases = vec4<i32>(column_0.base, column_1.base, column_2.base, column_3.base);
+    // A row's sums for the four columns.
+    var sum_0 = vec4<f32>();
+    var sum_1 = vec4<f32>();
+    var sum_2 = vec4<f32>();
+    var sum_3 = vec4<f32>();
 #if ROWS_8
-    var a_1 = vec4<f32>();
-    var b_1 = vec4<f32>();
+    var sum_4 = vec4<f32>();
+    var sum_5 = vec4<f32>();
+    var sum_6 = vec4<f32>();
+    var sum_7 = vec4<f32>();
 #endif
 #if ROWS_16
-    var a_2 = vec4<f32>();
-    var b_2 = vec4<f32>();
-    var a_3 = vec4<f32>();
-    var b_3 = vec4<f32>();
+    var sum_8 = vec4<f32>();
+    var sum_9 = vec4<f32>();
+    var sum_10 = vec4<f32>();
+    var sum_11 = vec4<f32>();
+    var sum_12 = vec4<f32>();
+    var sum_13 = vec4<f32>();
+    var sum_14 = vec4<f32>();
+    var sum_15 = vec4<f32>();
 #endif
     let taps = slice.taps.x * slice.taps.y * slice.taps.z;
     var tap = vec3<u32>();
     for (var t = 0u; t < taps; t++) {
         let k = tap_number(slice, tap);
 #if POINTWISE
-        let has_a = column_a.origin.x != FAR;
-        let has_b = column_b.origin.x != FAR;
+        let origins = vec4<i32>(column_0.origin.x, column_1.origin.x, column_2.origin.x, column_3.origin.x);
+        let has = origins != vec4<i32>(FAR);
         let shift = 0;
 #else
         let offset = tap_shift(slice, tap);
-        let has_a = reaches(column_a, offset);
-        let has_b = reaches(column_b, offset);
+        let has = vec4<bool>(
+            reaches(column_0, offset),
+            reaches(column_1, offset),
+            reaches(column_2, offset),
+            reaches(column_3, offset),
+        );
         let shift = flat(offset, source_sizes());
 #endif
-        var at_a = select(0u, u32(column_a.base + shift), has_a);
-        var at_b = select(0u, u32(column_b.base + shift), has_b);
-        let step_a = select(0u, source_plane(), has_a);
-        let step_b = select(0u, source_plane(), has_b);
+        // Columns that have no value here read the first one over and over.
+        var at = select(vec4<u32>(), vec4<u32>(bases + vec4<i32>(shift)), has);
+        let step = select(vec4<u32>(), vec4<u32>(source_plane()), has);
         for (var c = 0u; c < channels(); c++) {
-            let x0_a = select(0.0, source_at(0u, at_a), has_a);
-            let x0_b = select(0.0, source_at(0u, at_b), has_b);
+            let x0 = values(0u, at, has);
             let w0_0 = row_weights(0u, slice, k, c, row);
-            a_0 = fma(w0_0, vec4<f32>(x0_a), a_0);
-            b_0 = fma(w0_0, vec4<f32>(x0_b), b_0);
+            sum_0 = fma(vec4<f32>(w0_0.x), x0, sum_0);
+            sum_1 = fma(vec4<f32>(w0_0.y), x0, sum_1);
+            sum_2 = fma(vec4<f32>(w0_0.z), x0, sum_2);
+            sum_3 = fma(vec4<f32>(w0_0.w), x0, sum_3);
 #if ROWS_8
             let w0_1 = row_weights(0u, slice, k, c, row + 4u);
-            a_1 = fma(w0_1, vec4<f32>(x0_a), a_1);
-            b_1 = fma(w0_1, vec4<f32>(x0_b), b_1);
+            sum_4 = fma(vec4<f32>(w0_1.x), x0, sum_4);
+            sum_5 = fma(vec4<f32>(w0_1.y), x0, sum_5);
+            sum_6 = fma(vec4<f32>(w0_1.z), x0, sum_6);
+            sum_7 = fma(vec4<f32>(w0_1.w), x0, sum_7);
 #endif
 #if ROWS_16
             let w0_2 = row_weights(0u, slice, k, c, row + 8u);
-            a_2 = fma(w0_2, vec4<f32>(x0_a), a_2);
-            b_2 = fma(w0_2, vec4<f32>(x0_b), b_2);
+            sum_8 = fma(vec4<f32>(w0_2.x), x0, sum_8);
+            sum_9 = fma(vec4<f32>(w0_2.y), x0, sum_9);
+            sum_10 = fma(vec4<f32>(w0_2.z), x0, sum_10);
+            sum_11 = fma(vec4<f32>(w0_2.w), x0, sum_11);
             let w0_3 = row_weights(0u, slice, k, c, row + 12u);
-            a_3 = fma(w0_3, vec4<f32>(x0_a), a_3);
-            b_3 = fma(w0_3, vec4<f32>(x0_b), b_3);
+            sum_12 = fma(vec4<f32>(w0_3.x), x0, sum_12);
+            sum_13 = fma(vec4<f32>(w0_3.y), x0, sum_13);
+            sum_14 = fma(vec4<f32>(w0_3.z), x0, sum_14);
+            sum_15 = fma(vec4<f32>(w0_3.w), x0, sum_15);
 #endif
 #if TWO_TERMS
-            let x1_a = select(0.0, source_at(1u, at_a), has_a);
-            let x1_b = select(0.0, source_at(1u, at_b), has_b);
+            let x1 = values(1u, at, has);
             let w1_0 = row_weights(1u, slice, k, c, row);
-            a_0 = fma(w1_0, vec4<f32>(x1_a), a_0);
-            b_0 = fma(w1_0, vec4<f32>(x1_b), b_0);
+            sum_0 = fma(vec4<f32>(w1_0.x), x1, sum_0);
+            sum_1 = fma(vec4<f32>(w1_0.y), x1, sum_1);
+            sum_2 = fma(vec4<f32>(w1_0.z), x1, sum_2);
+            sum_3 = fma(vec4<f32>(w1_0.w), x1, sum_3);
 #if ROWS_8
             let w1_1 = row_weights(1u, slice, k, c, row + 4u);
-            a_1 = fma(w1_1, vec4<f32>(x1_a), a_1);
-            b_1 = fma(w1_1, vec4<f32>(x1_b), b_1);
+            sum_4 = fma(vec4<f32>(w1_1.x), x1, sum_4);
+            sum_5 = fma(vec4<f32>(w1_1.y), x1, sum_5);
+            sum_6 = fma(vec4<f32>(w1_1.z), x1, sum_6);
+            sum_7 = fma(vec4<f32>(w1_1.w), x1, sum_7);
 #endif
 #if ROWS_16
             let w1_2 = row_weights(1u, slice, k, c, row + 8u);
-            a_2 = fma(w1_2, vec4<f32>(x1_a), a_2);
-            b_2 = fma(w1_2, vec4<f32>(x1_b), b_2);
+            sum_8 = fma(vec4<f32>(w1_2.x), x1, sum_8);
+            sum_9 = fma(vec4<f32>(w1_2.y), x1, sum_9);
+            sum_10 = fma(vec4<f32>(w1_2.z), x1, sum_10);
+            sum_11 = fma(vec4<f32>(w1_2.w), x1, sum_11);
             let w1_3 = row_weights(1u, slice, k, c, row + 12u);
-            a_3 = fma(w1_3, vec4<f32>(x1_a), a_3);
-            b_3 = fma(w1_3, vec4<f32>(x1_b), b_3);
+            sum_12 = fma(vec4<f32>(w1_3.x), x1, sum_12);
+            sum_13 = fma(vec4<f32>(w1_3.y), x1, sum_13);
+            sum_14 = fma(vec4<f32>(w1_3.z), x1, sum_14);
+            sum_15 = fma(vec4<f32>(w1_3.w), x1, sum_15);
 #endif
 #endif
-            at_a += step_a;
-            at_b += step_b;
+            at += step;
         }
         tap = next_tap(tap, slice.taps);
     }
 
-    let to_a = result_index(first, slice);
-    let to_b = result_index(first + THREADS, slice);
-    store_rows(to_a, slice, row, a_0);
-    store_rows(to_b, slice, row, b_0);
+    // A loop with a bound that is only known at run time, so that drivers compile one epilogue.
+    for (var i = 0u; i < params.thread_sums; i++) {
+        var rows = mat4x4<f32>(sum_0, sum_1, sum_2, sum_3);
+        switch i / 4u {
 #if ROWS_8
-    store_rows(to_a, slice, row + 4u, a_1);
-    store_rows(to_b, slice, row + 4u, b_1);
+            case 1u: {
+                rows = mat4x4<f32>(sum_4, sum_5, sum_6, sum_7);
+            }
 #endif
 #if ROWS_16
-    store_rows(to_a, slice, row + 8u, a_2);
-    store_rows(to_b, slice, row + 8u, b_2);
-    store_rows(to_a, slice, row + 12u, a_3);
-    store_rows(to_b, slice, row + 12u, b_3);
+            case 2u: {
+                rows = mat4x4<f32>(sum_8, sum_9, sum_10, sum_11);
+            }
+            case 3u: {
+                rows = mat4x4<f32>(sum_12, sum_13, sum_14, sum_15);
+            }
 #endif
+            default: {}
+        }
+        let j = i % 4u;
+        let sums = vec4<f32>(rows[0][j], rows[1][j], rows[2][j], rows[3][j]);
+        store_rows(result_index(first + j * THREADS, slice), slice, row + i / 4u * 4u, sums);
+    }
 }

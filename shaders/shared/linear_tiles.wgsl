@@ -198,7 +198,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let row = row_tile * TILE_M + thread_m * 4u;
         let first = column_tile * TILE_N + thread_n;
         // A bound that is only known at run time: a driver that unrolled the loop would compile up to 64 epilogues.
-        for (var j = 0u; j < params.thread_columns; j++) {
+        for (var j = 0u; j < params.thread_sums; j++) {
             var low = low_0;
 #if WIDE
             var high = high_0;

@@ -1,7 +1,10 @@
 //! The bodies of the linear kernels: how a product is shared out among threads, and which body suits which product.
 
-use super::device::AdapterInfo;
-use crate::plan::{Direction, Geometry};
+use super::device::Gpu;
+use super::executor::GpuOptions;
+use super::tune::Tuned;
+use super::weights::Layout;
+use crate::plan::{Direction, Geometry, Linear};
 
 /// How a linear kernel is computed. All give the same sums up to rounding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -12,7 +15,7 @@ pub enum LinearBody {
     Tiles64,
     /// Tiles of 32 × 32 outputs in workgroup memory, 64 threads with 4 × 4 each.
     Tiles32,
-    /// Without workgroup memory: a thread sums up to 16 rows for two columns.
+    /// Without workgroup memory: a thread sums up to 16 rows for four columns.
     Rows,
     /// For pointwise products of few columns: the depth is split among the threads of a workgroup. Other products take
     /// [`LinearBody::Direct`] instead.
@@ -37,7 +40,7 @@ pub(super) struct Product {
 }
 
 /// What decides on bodies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Tiling {
     /// How every kernel is computed; none chooses by its size.
     pub body: Option<LinearBody>,
@@ -45,6 +48,8 @@ pub(super) struct Tiling {
     pub is_software: bool,
     /// Most multiply-adds of a dispatch.
     pub max_work: u64,
+    /// What was found fastest.
+    tuned: Tuned,
 }
 
 /// Multiply-adds that even a slow card (500 GFLOP/s) does in 100 ms: a dispatch that takes seconds is stopped by some
@@ -55,15 +60,35 @@ const MAX_WORK: u64 = 20_000_000_000;
 const ENOUGH_TILES: usize = 96;
 
 impl Tiling {
-    pub fn suited(info: &AdapterInfo, body: Option<LinearBody>, max_work: Option<u64>) -> Tiling {
+    pub fn suited(gpu: &Gpu, options: &GpuOptions) -> Tiling {
+        let is_software = gpu.info().is_software;
         // Nothing stops software.
-        let most = if info.is_software { u64::MAX } else { MAX_WORK };
-        Tiling { body, is_software: info.is_software, max_work: max_work.unwrap_or(most) }
+        let most = if is_software { u64::MAX } else { MAX_WORK };
+        // What was tuned on software was asked for: it does not hold for others.
+        let tuned = if options.tune.unwrap_or(!is_software) { gpu.tuned() } else { Tuned::new() };
+        Tiling { body: options.body, is_software, max_work: options.max_work.unwrap_or(most), tuned }
+    }
+
+    /// Every kernel computed by one body.
+    pub fn forced(body: LinearBody, is_software: bool, max_work: u64) -> Tiling {
+        Tiling { body: Some(body), is_software, max_work, tuned: Tuned::new() }
+    }
+
+    /// In which order a step's kernel reads its weights.
+    pub fn layout(&self, linear: &Linear) -> Layout {
+        let geometry = &linear.geometry;
+        let m_per_group = geometry.out_channels / geometry.groups;
+        let product = Product::of(linear.direction, geometry, geometry.groups, m_per_group);
+        match (linear.direction, self.body(&product)) {
+            (Direction::Adjoint, LinearBody::Rows) => Layout::InputsFastest,
+            _ => Layout::OutputsFastest,
+        }
     }
 
     /// The body for a product.
     pub fn body(&self, product: &Product) -> LinearBody {
-        let body = self.body.unwrap_or_else(|| product.suited(self.is_software));
+        let tuned = || self.tuned.get(product).copied();
+        let body = self.body.or_else(tuned).unwrap_or_else(|| product.suited(self.is_software));
         if body == LinearBody::Dense && !product.pointwise { LinearBody::Direct } else { body }
     }
 }
@@ -93,11 +118,23 @@ impl Product {
         }
     }
 
+    /// The bodies that may be fastest on hardware. All read the same weights.
+    pub fn candidates(&self) -> Vec<LinearBody> {
+        use LinearBody::{Dense, Direct, Tiles32, Tiles64, Tiles128};
+        match self.suited(false) {
+            Dense => vec![Dense, Tiles32],
+            Tiles128 | Tiles64 | Tiles32 if self.rows > 64 && self.columns > 64 => vec![Tiles128, Tiles64, Tiles32],
+            Tiles64 | Tiles32 if self.rows > 32 && self.columns > 32 => vec![Tiles64, Tiles32],
+            Direct if self.rows >= 8 => vec![Direct, Tiles32],
+            only => vec![only],
+        }
+    }
+
     /// The body that suits by size alone.
     fn suited(&self, is_software: bool) -> LinearBody {
         let tiles = |size: usize| self.rows.div_ceil(size) * self.columns.div_ceil(size) * self.slices;
         if is_software {
-            // Rows computes at least 4 rows for 16 columns.
+            // Rows computes at least 4 rows for 64 columns.
             let wasteful = self.columns < 8 || self.rows < 3;
             return if wasteful { LinearBody::Direct } else { LinearBody::Rows };
         }
@@ -154,7 +191,7 @@ impl LinearBody {
     pub(super) fn variant(self, direction: Direction, rows: usize, is_software: bool) -> Variant {
         let mut flags = Vec::new();
         let mut constants = Vec::new();
-        let (mut tile, mut threads, mut depth_blocks) = ([1, 1], 1, 0);
+        let (mut tile, mut threads, mut depth_blocks, mut thread_sums) = ([1, 1], 1, 0, 0);
         let adjoint = direction == Direction::Adjoint;
         match self {
             LinearBody::Tiles128 | LinearBody::Tiles64 | LinearBody::Tiles32 => {
@@ -162,13 +199,14 @@ impl LinearBody {
                 constants.extend([("TILE_M", m), ("TILE_N", n), ("TILE_K", k)]);
                 tile = [m as usize, n as usize];
                 depth_blocks = k / 4;
+                thread_sums = if self == LinearBody::Tiles128 { 8 } else { 4 };
                 flags.extend((self == LinearBody::Tiles128).then_some("WIDE"));
                 // Software compiles an unrolled tile ten times as long, and does not run it faster.
                 flags.extend((!is_software).then_some("UNROLLED"));
             }
             LinearBody::Rows => {
-                // The fewest registers on software, whole wavefronts on hardware.
-                let lanes: u32 = if is_software { 8 } else { 64 };
+                // Whole wavefronts on hardware; software has no use for wide workgroups, small planes leave them empty.
+                let lanes: u32 = if is_software { 16 } else { 64 };
                 let vectors = if rows <= 4 {
                     1
                 } else if rows <= 8 {
@@ -177,11 +215,11 @@ impl LinearBody {
                     4
                 };
                 constants.extend([("THREADS", lanes), ("ROW_VECS", vectors)]);
-                tile = [4 * vectors as usize, 2 * lanes as usize];
+                tile = [4 * vectors as usize, 4 * lanes as usize];
+                thread_sums = 4 * vectors;
                 flags.push("ROWS");
                 flags.extend((vectors >= 2).then_some("ROWS_8"));
                 flags.extend((vectors >= 4).then_some("ROWS_16"));
-                flags.extend(adjoint.then_some("SCALAR_WEIGHTS"));
             }
             LinearBody::Dense => {
                 tile = [if adjoint { 8 } else { 32 }, 4];
@@ -193,14 +231,7 @@ impl LinearBody {
             }
         }
         flags.extend(adjoint.then_some("ADJOINT"));
-        Variant {
-            flags,
-            constants,
-            tile,
-            threads,
-            depth_blocks,
-            thread_columns: if self == LinearBody::Tiles128 { 8 } else { 4 },
-        }
+        Variant { flags, constants, tile, threads, depth_blocks, thread_sums }
     }
 }
 
@@ -215,6 +246,6 @@ pub(super) struct Variant {
     pub threads: usize,
     /// The depth of a tile in fours.
     pub depth_blocks: u32,
-    /// Columns that a thread of a tile sums.
-    pub thread_columns: u32,
+    /// Vectors of four rows that a thread sums, or pairs of them: each is an epilogue.
+    pub thread_sums: u32,
 }

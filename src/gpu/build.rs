@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU64;
-use std::ops::Range;
 use std::sync::Arc;
 
 use wgpu::BufferUsages;
@@ -14,9 +13,9 @@ use super::kernels::{self, Maps};
 use super::launch::{Grid, Launch, Resource};
 use super::linear;
 use super::timing::Timer;
-use super::weights::{self, Chunk};
+use super::weights::{self, Chunk, Layout};
 use crate::error::{Error, Result};
-use crate::plan::{Geometry, Plan, Step, WeightId};
+use crate::plan::{Geometry, Linear, Plan, Step, Term, WeightId};
 
 /// A dispatch with everything bound.
 #[derive(Debug)]
@@ -69,17 +68,15 @@ fn pass(
 
 /// Turns steps into dispatches.
 pub(super) struct Builder<'a> {
-    gpu: &'a Gpu,
+    pub gpu: &'a Gpu,
     plan: &'a Plan,
     options: &'a GpuOptions,
     /// The plan's slots.
     slots: &'a [wgpu::Buffer],
     /// The seed's requests, if there is a backward pass.
     requests: Option<&'a wgpu::Buffer>,
-    weights: HashMap<(WeightId, usize), PreparedWeight>,
+    weights: HashMap<(WeightId, usize, Layout), PreparedWeight>,
     maps: Maps,
-    /// With the step of its pass.
-    launches: Vec<(usize, Launch)>,
 }
 
 impl<'a> Builder<'a> {
@@ -90,54 +87,59 @@ impl<'a> Builder<'a> {
         slots: &'a [wgpu::Buffer],
         requests: Option<&'a wgpu::Buffer>,
     ) -> Builder<'a> {
-        let (weights, maps, launches) = (HashMap::new(), Maps::default(), Vec::new());
-        Builder { gpu, plan, options, slots, requests, weights, maps, launches }
+        let (weights, maps) = (HashMap::new(), Maps::default());
+        Builder { gpu, plan, options, slots, requests, weights, maps }
     }
 
-    /// Lowers steps and uploads their weights. Gives the range of their launches.
-    pub fn lower(&mut self, steps: &[Step]) -> Result<Range<usize>> {
-        let start = self.launches.len();
-        let tiling = Tiling::suited(self.gpu.info(), self.options.body, self.options.max_work);
+    /// Lowers steps and uploads their weights. Gives their launches, each with its step's number.
+    pub fn lower(&mut self, steps: &[Step]) -> Result<Vec<(usize, Launch)>> {
+        let tiling = Tiling::suited(self.gpu, self.options);
+        let mut launches = Vec::new();
         for (number, step) in steps.iter().enumerate() {
             if let Step::Linear(step) = step {
-                for term in &step.terms {
-                    self.prepare(term.weight, &step.geometry)?;
-                }
-                let weight = step.terms.first().and_then(|term| self.weights.get(&(term.weight, step.geometry.groups)));
-                let chunks = weight.map_or(&[][..], |prepared| &prepared.chunks);
-                let launches = linear::launches(step, chunks, tiling)?;
-                self.launches.extend(launches.into_iter().map(|launch| (number, launch)));
+                launches.extend(self.linear(step, &tiling)?.into_iter().map(|launch| (number, launch)));
             } else {
                 let launch = kernels::launch(step, &mut self.maps)?;
-                self.launches.extend(launch.map(|launch| (number, launch)));
+                launches.extend(launch.map(|launch| (number, launch)));
             }
         }
-        Ok(start..self.launches.len())
+        Ok(launches)
     }
 
-    fn prepare(&mut self, id: WeightId, geometry: &Geometry) -> Result<()> {
-        if self.weights.contains_key(&(id, geometry.groups)) {
+    /// Lowers a linear step and uploads its weights.
+    pub fn linear(&mut self, step: &Linear, tiling: &Tiling) -> Result<Vec<Launch>> {
+        let layout = tiling.layout(step);
+        for term in &step.terms {
+            self.prepare(term.weight, &step.geometry, layout)?;
+        }
+        let key = |term: &Term| (term.weight, step.geometry.groups, layout);
+        let weight = step.terms.first().and_then(|term| self.weights.get(&key(term)));
+        linear::launches(step, weight.map_or(&[][..], |prepared| &prepared.chunks), tiling)
+    }
+
+    fn prepare(&mut self, id: WeightId, geometry: &Geometry, layout: Layout) -> Result<()> {
+        if self.weights.contains_key(&(id, geometry.groups, layout)) {
             return Ok(());
         }
         let weight = &self.plan.weights[id.0];
         let info = self.gpu.info();
         let max_bytes = info.max_binding.min(info.max_buffer).min(self.options.max_weights.unwrap_or(u64::MAX));
-        let chunks = weights::chunks(geometry, max_bytes)?;
+        let chunks = weights::chunks(geometry, layout, max_bytes)?;
         let upload = |chunk| {
-            let packed = weights::pack(weight, geometry, chunk)?;
+            let packed = weights::pack(weight, geometry, chunk, layout)?;
             self.gpu.upload("weights", bytemuck::cast_slice(&packed), BufferUsages::STORAGE)
         };
         let buffers = chunks.iter().map(upload).collect::<Result<_>>()?;
-        self.weights.insert((id, geometry.groups), PreparedWeight { chunks, buffers });
+        self.weights.insert((id, geometry.groups, layout), PreparedWeight { chunks, buffers });
         Ok(())
     }
 
     /// Compiles kernels, uploads parameters and maps, and binds everything.
-    pub fn bind(self) -> Result<Vec<Dispatch>> {
+    pub fn bind(&self, launches: &[(usize, Launch)]) -> Result<Vec<Dispatch>> {
         let align = self.gpu.device().limits().min_uniform_buffer_offset_alignment as usize;
         let mut params: Vec<u8> = Vec::new();
-        let mut offsets = Vec::with_capacity(self.launches.len());
-        for (_, launch) in &self.launches {
+        let mut offsets = Vec::with_capacity(launches.len());
+        for (_, launch) in launches {
             params.resize(params.len().next_multiple_of(align), 0);
             offsets.push(params.len() as u64);
             params.extend(&launch.params);
@@ -152,15 +154,15 @@ impl<'a> Builder<'a> {
         });
         let maps: Vec<(wgpu::Buffer, wgpu::Buffer)> = maps.collect::<Result<_>>()?;
 
-        let mut dispatches = Vec::with_capacity(self.launches.len());
-        for ((step, launch), offset) in self.launches.iter().zip(offsets) {
+        let mut dispatches = Vec::with_capacity(launches.len());
+        for ((step, launch), offset) in launches.iter().zip(offsets) {
             let kernel = self.gpu.kernel(launch)?;
             let mut entries = vec![entry(0, &params, offset, launch.params.len())];
             for binding in &launch.bindings {
                 let (buffer, len) = match binding.resource {
                     Resource::Buffer(id) => (&self.slots[self.plan.slot(id)], self.plan.buffers[id.0].len * 4),
-                    Resource::Weight { weight, groups, chunk } => {
-                        whole(&self.weights[&(weight, groups)].buffers[chunk])
+                    Resource::Weight { weight, groups, layout, chunk } => {
+                        whole(&self.weights[&(weight, groups, layout)].buffers[chunk])
                     }
                     Resource::MapStarts(map) => whole(&maps[map].0),
                     Resource::MapEntries(map) => whole(&maps[map].1),

@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::disk;
 use super::launch::Launch;
 use super::shader::ShaderKey;
+use super::tune::{self, Tuned};
 use crate::error::{Error, Result};
 
 const NO_ADAPTER: &str = "no Vulkan, Metal or DX12 adapter; install a driver, e.g. mesa-vulkan-drivers for a software one, \
@@ -108,8 +110,42 @@ struct Inner {
     info: AdapterInfo,
     checks: bool,
     kernels: Mutex<HashMap<ShaderKey, Arc<Kernel>>>,
+    /// Compiled kernels that outlast the process, where the backend has such.
+    pipelines: Option<Pipelines>,
+    tuned: Mutex<Option<Tuned>>,
     failure: Arc<Mutex<Option<Failure>>>,
     lost: Arc<AtomicBool>,
+}
+
+/// Compiled kernels on their way to and from the disk.
+#[derive(Debug)]
+struct Pipelines {
+    cache: wgpu::PipelineCache,
+    /// Their file.
+    name: String,
+    /// Whether something was compiled since they were stored.
+    changed: AtomicBool,
+}
+
+impl Pipelines {
+    fn open(adapter: &wgpu::Adapter, device: &wgpu::Device) -> Option<Pipelines> {
+        let info = adapter.get_info();
+        // Software drivers keep what they compile themselves.
+        let wanted = info.device_type != wgpu::DeviceType::Cpu || disk::is_chosen();
+        if !wanted || !device.features().contains(wgpu::Features::PIPELINE_CACHE) {
+            return None;
+        }
+        let driver = disk::hash([info.name.as_bytes(), info.driver.as_bytes(), info.driver_info.as_bytes()]);
+        let name = format!("{}-{driver:016x}", wgpu::util::pipeline_cache_key(&info)?);
+        let data = disk::load(&name);
+        let descriptor =
+            wgpu::PipelineCacheDescriptor { label: Some("kernels"), data: data.as_deref(), fallback: true };
+        // SAFETY: the data came from `PipelineCache::get_data` in `keep_pipelines`: the file's name holds the adapter's key
+        // and driver, and its checksum tells damage. wgpu compares its header with the device, and begins anew
+        // (`fallback`) where they differ.
+        let cache = unsafe { device.create_pipeline_cache(&descriptor) };
+        Some(Pipelines { cache, name, changed: AtomicBool::new(false) })
+    }
 }
 
 /// What a callback reported.
@@ -189,8 +225,9 @@ impl Gpu {
             // Software compiles unchecked shaders longer than it gains: without loop counters more is unrolled.
             _ => cfg!(debug_assertions) || info.is_software,
         };
-        let kernels = Mutex::default();
-        Ok(Gpu { inner: Arc::new(Inner { device, queue, info, checks, kernels, failure, lost }) })
+        let (kernels, tuned) = (Mutex::default(), Mutex::default());
+        let pipelines = Pipelines::open(chosen, &device);
+        Ok(Gpu { inner: Arc::new(Inner { device, queue, info, checks, kernels, pipelines, tuned, failure, lost }) })
     }
 
     /// The opened adapter.
@@ -206,11 +243,36 @@ impl Gpu {
         &self.inner.queue
     }
 
+    /// What was found fastest on this device.
+    pub(super) fn tuned(&self) -> Tuned {
+        lock(&self.inner.tuned).get_or_insert_with(|| tune::remembered(self)).clone()
+    }
+
+    pub(super) fn set_tuned(&self, tuned: Tuned) {
+        *lock(&self.inner.tuned) = Some(tuned);
+    }
+
+    /// Stores the kernels compiled so far for the next process.
+    pub(super) fn keep_pipelines(&self) {
+        let Some(pipelines) = &self.inner.pipelines else { return };
+        if pipelines.changed.swap(false, Ordering::AcqRel)
+            && let Some(data) = pipelines.cache.get_data()
+        {
+            disk::store(&pipelines.name, &data);
+        }
+    }
+
     /// Whether the device is lost for good: a driver was reset, or a card unplugged. Opening it anew may help.
     pub fn is_lost(&self) -> bool {
         // The loss is only told to who asks.
         let _ = self.inner.device.poll(wgpu::PollType::Poll);
         self.inner.lost.load(Ordering::Acquire)
+    }
+
+    /// Whether compiled kernels are on the disk.
+    #[cfg(test)]
+    pub(super) fn has_stored_pipelines(&self) -> bool {
+        self.inner.pipelines.as_ref().is_some_and(|pipelines| disk::load(&pipelines.name).is_some())
     }
 
     /// Loses the device, as a driver's reset does.
@@ -346,6 +408,9 @@ impl Gpu {
             return Ok(Arc::clone(kernel));
         }
         let kernel = Arc::new(self.compile(launch)?);
+        if let Some(pipelines) = &self.inner.pipelines {
+            pipelines.changed.store(true, Ordering::Release);
+        }
         kernels.insert(launch.shader.clone(), Arc::clone(&kernel));
         Ok(kernel)
     }
@@ -403,7 +468,7 @@ impl Gpu {
                     zero_initialize_workgroup_memory: false,
                     ..wgpu::PipelineCompilationOptions::default()
                 },
-                cache: None,
+                cache: self.inner.pipelines.as_ref().map(|pipelines| &pipelines.cache),
             });
             Kernel { pipeline, layout }
         })

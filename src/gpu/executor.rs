@@ -21,6 +21,8 @@ pub struct GpuOptions {
     /// Most multiply-adds of a linear kernel's dispatch; larger ones are split. None: what a slow card does in 100 ms, on
     /// software no limit.
     pub max_work: Option<u64>,
+    /// Whether the bodies of linear kernels are tried out where it is not known which is fastest. None: on hardware.
+    pub tune: Option<bool>,
 }
 
 /// Runs a plan on a device.
@@ -97,16 +99,24 @@ impl GpuExecutor {
 
         let requests = seed.as_ref().map(|(_, requests)| requests);
         let mut builder = Builder::new(gpu, &plan, options, &slots, requests);
-        let prologue = builder.lower(&plan.prologue)?;
-        let forward = builder.lower(&plan.forward)?;
-        let backward = builder.lower(&plan.backward)?;
-        let mut dispatches = builder.bind()?;
-        let backward = dispatches.split_off(backward.start);
-        let forward = dispatches.split_off(forward.start);
-        debug_assert_eq!(dispatches.len(), prologue.len());
+        if options.tune.unwrap_or(!gpu.info().is_software) && options.body.is_none() {
+            builder.tune(plan.forward.iter().chain(&plan.backward))?;
+        }
+        let steps = [&plan.prologue, &plan.forward, &plan.backward];
+        let mut launches = Vec::new();
+        let mut counts = Vec::new();
+        for steps in steps {
+            let lowered = builder.lower(steps)?;
+            counts.push(lowered.len());
+            launches.extend(lowered);
+        }
+        let mut prologue = builder.bind(&launches)?;
+        let mut forward = prologue.split_off(counts[0]);
+        let backward = forward.split_off(counts[1]);
+        gpu.keep_pipelines();
 
         let mut encoder = gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        record(&mut encoder, "prologue", &dispatches, None)?;
+        record(&mut encoder, "prologue", &prologue, None)?;
         gpu.queue().submit([encoder.finish()]);
         gpu.wait(memory)?;
 

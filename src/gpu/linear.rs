@@ -37,7 +37,7 @@ fn common(a: usize, b: usize) -> usize {
 /// The dispatches of a linear step, one or several for each chunk of its weights.
 ///
 /// Where chunks split the outputs of an adjoint, each adds to what those before it left, and the last one finishes.
-pub(super) fn launches(linear: &Linear, chunks: &[Chunk], tiling: Tiling) -> Result<Vec<Launch>> {
+pub(super) fn launches(linear: &Linear, chunks: &[Chunk], tiling: &Tiling) -> Result<Vec<Launch>> {
     let geometry = &linear.geometry;
     if linear.terms.is_empty() || linear.terms.len() > 2 {
         let what = format!("{} terms in a linear step", linear.terms.len());
@@ -71,7 +71,7 @@ fn chunk_launches(
     index: usize,
     epilogue: &Epilogue,
     continues: bool,
-    tiling: Tiling,
+    tiling: &Tiling,
 ) -> Result<Vec<Launch>> {
     let geometry = &linear.geometry;
     let c_per_group = geometry.in_channels / geometry.groups;
@@ -81,6 +81,7 @@ fn chunk_launches(
     let product = Product::of(linear.direction, geometry, chunk.groups, chunk.m_len);
     let Product { rows, columns, .. } = product;
     let body = tiling.body(&product);
+    let layout = tiling.layout(linear);
     let variant = body.variant(linear.direction, rows, tiling.is_software);
     let [tile_rows, tile_columns] = variant.tile;
     let (row_tiles, column_tiles) = (rows.div_ceil(tile_rows), columns.div_ceil(tile_columns));
@@ -108,7 +109,7 @@ fn chunk_launches(
         group_first: u32_of(chunk.group_first)?,
         m_first: u32_of(chunk.m_first)?,
         m_len: u32_of(chunk.m_len)?,
-        pitch: u32_of(chunk.pitch())?,
+        pitch: u32_of(chunk.pitch(geometry, layout))?,
         c_per_group: u32_of(c_per_group)?,
         m_per_group: u32_of(m_per_group)?,
         c_total: u32_of(geometry.in_channels)?,
@@ -135,7 +136,7 @@ fn chunk_launches(
         pad_x,
         accumulate: u32::from(continues),
         depth_blocks: variant.depth_blocks,
-        thread_columns: variant.thread_columns,
+        thread_sums: variant.thread_sums,
         phase_z,
         phase_y,
         phase_x,
@@ -148,7 +149,7 @@ fn chunk_launches(
     let mut flags = Vec::new();
     let mut bindings = Vec::with_capacity(9);
     for (term, at) in linear.terms.iter().zip([1, 3]) {
-        let resource = Resource::Weight { weight: term.weight, groups: geometry.groups, chunk: index };
+        let resource = Resource::Weight { weight: term.weight, groups: geometry.groups, layout, chunk: index };
         bindings.extend([read(at, term.source), Binding { index: at + 1, resource, written: false }]);
     }
     params.part_0 = part(linear.terms[0].part);

@@ -7,6 +7,7 @@
 mod body;
 mod build;
 mod device;
+mod disk;
 mod executor;
 mod kernels;
 mod lane;
@@ -19,6 +20,7 @@ mod staging;
 #[cfg(test)]
 mod tests;
 mod timing;
+mod tune;
 mod weights;
 
 pub use body::LinearBody;

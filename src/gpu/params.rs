@@ -35,7 +35,7 @@ params! {
         pad_z: u32, pad_y: u32, pad_x: u32,
         part_0: u32, part_1: u32, accumulate: u32,
         factor_inner: u32, factor_count: u32, factor_part: u32,
-        share_flags: u32, scale: f32, epsilon: f32, depth_blocks: u32, thread_columns: u32,
+        share_flags: u32, scale: f32, epsilon: f32, depth_blocks: u32, thread_sums: u32,
         phase_z: u32, phase_y: u32, phase_x: u32,
         tap_step_z: u32, tap_step_y: u32, tap_step_x: u32,
     }

@@ -41,6 +41,11 @@ const FILES: &[(&str, &str)] = &[
     ("shared/windows.wgsl", include_str!("../../shaders/shared/windows.wgsl")),
 ];
 
+/// The text of every file.
+pub(super) fn sources<'a>() -> impl Iterator<Item = &'a [u8]> {
+    FILES.iter().map(|(_, text)| text.as_bytes())
+}
+
 /// One variant of a kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ShaderKey {
