@@ -1,9 +1,13 @@
-// binary: output[i] = a ∘ b, with a and b read at (i / inner) % count; ∘ is chosen by a flag.
+// binary: output[i] = f(a ∘ b), with a and b read at (i / inner) % count; ∘ is chosen by a flag, f by another after
+// ACTIVATE (shared/activation.wgsl).
 //
 // Shapes: output: len values; the operands broadcast to it.
 // Dispatch: one thread a value, 256 a workgroup, workgroups folded into two dimensions.
 
 #include "shared/grid.wgsl"
+#if ACTIVATE
+#include "shared/activation.wgsl"
+#endif
 
 struct Params {
     grid_width: u32,
@@ -12,6 +16,8 @@ struct Params {
     a_count: u32,
     b_inner: u32,
     b_count: u32,
+    activation_a: f32,
+    activation_b: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -28,24 +34,26 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let a = operand_a[(i / params.a_inner) % params.a_count];
     let b = operand_b[(i / params.b_inner) % params.b_count];
 #if ADD
-    output[i] = a + b;
+    let value = a + b;
 #endif
 #if SUB
-    output[i] = a - b;
+    let value = a - b;
 #endif
 #if MUL
-    output[i] = a * b;
+    let value = a * b;
 #endif
 #if MUL_NEGATED
-    output[i] = -a * b;
+    let value = -a * b;
 #endif
 #if DIV
-    output[i] = a / b;
+    let value = a / b;
 #endif
 #if ADD_MAGNITUDES
-    output[i] = abs(a) + abs(b);
+    let value = abs(a) + abs(b);
 #endif
-#if MUL_MAGNITUDE
-    output[i] = abs(a) * b;
+#if ACTIVATE
+    output[i] = activate(value, params.activation_a, params.activation_b, 0.0);
+#else
+    output[i] = value;
 #endif
 }

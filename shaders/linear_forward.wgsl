@@ -1,7 +1,7 @@
 // linear_forward: y[n,m,p] = epilogue(Σ_terms Σ_{c,k} W[m,c,k] · part(x[n,c, p·stride + k·dilation − pad])).
 //
-// Epilogues: + bias (BIAS alone); scale·R/st(sum + bias), masked (SHARE); part(factor) · sum, added to what the output
-// holds with `accumulate` (MULTIPLY). A term reads its own source and weights.
+// Epilogues: f(sum + bias + summand) (BIAS, SUMMAND, and ACTIVATE with f's flag); scale·R/st(sum + bias), masked (SHARE); part(factor) · sum, added to what the output
+// holds with `accumulate` (MULTIPLY), and then scale·(that)/st(denominator) (DIVIDE). A term reads its own source and weights.
 // Shapes: source: batch × C × input; output, relevance, mask: batch × M × output; bias: M; weights: shared/linear.wgsl.
 // As a matrix product: rows are m, columns (n, p), the depth (tap, c) with c fastest.
 // Dispatch: row tiles fastest, then column tiles, then groups, in workgroups folded into two dimensions; what a tile is

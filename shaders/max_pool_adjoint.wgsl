@@ -1,4 +1,5 @@
-// max_pool_adjoint: output[plane, i] = Σ relevance[plane, o] over the windows o that i won.
+// max_pool_adjoint: output[plane, i] = Σ relevance[plane, o] over the windows o that i won; with DIVIDE
+// scale · that / st(denominator) (shared/share.wgsl), the denominator being read at (index / divide_inner) % divide_count.
 //
 // Shapes: winners, relevance: planes × output; output: planes × input (three spatial axes).
 // Dispatch: one thread a value of the input, 256 a workgroup, workgroups folded into two dimensions. Each looks through
@@ -6,10 +7,16 @@
 
 #include "shared/grid.wgsl"
 #include "shared/windows.wgsl"
+#if DIVIDE
+#include "shared/share.wgsl"
+#endif
 
 @group(0) @binding(1) var<storage, read> winners: array<u32>;
 @group(0) @binding(2) var<storage, read> relevance: array<f32>;
 @group(0) @binding(3) var<storage, read_write> output: array<f32>;
+#if DIVIDE
+@group(0) @binding(4) var<storage, read> denominator: array<f32>;
+#endif
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -49,5 +56,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             }
         }
     }
+#if DIVIDE
+    let denominator_value = denominator[(index / params.divide_inner) % params.divide_count];
+    sum = share(sum, denominator_value, params.scale, params.epsilon, params.divide_flags);
+#endif
     output[index] = sum;
 }

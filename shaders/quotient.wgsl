@@ -1,7 +1,9 @@
-// quotient: output[i] = share(Σ denominators at i) = scale · R[i] / st(z), 0 where the mask has not the wanted sign.
+// quotient: output_k[i] = factor_k[i] · share(Σ denominators at i), share(z) = scale · R[i] / st(z), 0 where the mask has
+// not the wanted sign; one output, or two with TWO_PIECES.
 //
-// A denominator operand is read at (i / inner) % count. ε is a constant, or a factor times the sample's entry in `rms`.
-// Shapes: relevance, mask, output: len values; rms: one value a sample of sample_len values.
+// An operand is read at (i / inner) % count. A factor counts as it is, negated, as its magnitude, or as what
+// remains of the denominator without it. ε is a constant, or a factor times the sample's entry in `rms`.
+// Shapes: relevance, mask, outputs: len values; rms: one value a sample of sample_len values.
 // Dispatch: one thread a value, 256 a workgroup, workgroups folded into two dimensions.
 
 #include "shared/grid.wgsl"
@@ -18,6 +20,12 @@ struct Params {
     flags: u32,
     scale: f32,
     epsilon: f32,
+    factor_inner_0: u32,
+    factor_count_0: u32,
+    factor_how_0: u32,
+    factor_inner_1: u32,
+    factor_count_1: u32,
+    factor_how_1: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -32,7 +40,32 @@ struct Params {
 #if RMS
 @group(0) @binding(5) var<storage, read> rms: array<f32>;
 #endif
-@group(0) @binding(6) var<storage, read_write> output: array<f32>;
+@group(0) @binding(6) var<storage, read_write> output_0: array<f32>;
+#if FACTOR_0
+@group(0) @binding(7) var<storage, read> factor_0: array<f32>;
+#endif
+#if FACTOR_1
+@group(0) @binding(8) var<storage, read> factor_1: array<f32>;
+#endif
+#if TWO_PIECES
+@group(0) @binding(9) var<storage, read_write> output_1: array<f32>;
+#endif
+
+const NEGATED: u32 = 1u;
+const MAGNITUDE: u32 = 2u;
+const REMAINDER: u32 = 3u;
+
+fn contribution(x: f32, z: f32, how: u32) -> f32 {
+    var value = x;
+    if how == NEGATED {
+        value = -x;
+    } else if how == MAGNITUDE {
+        value = abs(x);
+    } else if how == REMAINDER {
+        value = z - x;
+    }
+    return value;
+}
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -54,5 +87,18 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         value = 0.0;
     }
 #endif
-    output[i] = value;
+#if FACTOR_0
+    let x_0 = factor_0[(i / params.factor_inner_0) % params.factor_count_0];
+    output_0[i] = value * contribution(x_0, z, params.factor_how_0);
+#else
+    output_0[i] = value;
+#endif
+#if TWO_PIECES
+#if FACTOR_1
+    let x_1 = factor_1[(i / params.factor_inner_1) % params.factor_count_1];
+    output_1[i] = value * contribution(x_1, z, params.factor_how_1);
+#else
+    output_1[i] = value;
+#endif
+#endif
 }

@@ -24,7 +24,9 @@
 //! The modules are the rooms of one house; data goes through them in one direction: [`onnx`] → [`network`] → ([`rules`]) →
 //! [`plan`] → [`cpu`] or [`gpu`] → [`explain`] → [`heatmap`].
 
+pub mod architectures;
 pub mod assets;
+pub mod bench;
 pub mod cpu;
 pub mod error;
 pub mod explain;

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use relprop::cpu::CpuExecutor;
 use relprop::plan::{
-    Binary, BinaryOp, Buffer, BufferId, Constant, Direction, Element, Epilogue, Executor, Geometry, Linear, MaxPool,
-    Part, Plan, SampleSum, Seed, SeedAmount, SeedRequest, Slot, Step, Term, Windows,
+    Binary, BinaryOp, Buffer, BufferId, Constant, Direction, Divide, Element, Epilogue, Epsilon, Executor, Geometry,
+    Linear, MaxPool, Operand, Part, Piece, Plan, Quotient, SampleSum, Seed, SeedAmount, SeedRequest, Share, Slot, Step,
+    Term, Windows,
 };
 use relprop::rules::WeightForm;
-use relprop::{Error, Tensor};
+use relprop::{Activation, Error, Tensor};
 use support::cases::{self, Random};
 use support::plans::{Case, whole};
 use support::{naive, plans};
@@ -27,7 +28,8 @@ fn seeded() -> Case {
     let seed = case.relevance("seed", 6);
     case.step(Step::Seed(Seed { logits, output: seed, samples: 2, sample_len: 3 }));
     let double = case.relevance("double", 6);
-    let add = Binary { op: BinaryOp::Add, a: whole(seed, 6), b: whole(seed, 6), output: double, len: 6 };
+    let add =
+        Binary { op: BinaryOp::Add, a: whole(seed, 6), b: whole(seed, 6), activation: None, output: double, len: 6 };
     case.plan.backward.push(Step::Binary(add));
     let sums = case.relevance("sums", 4);
     for (row, source) in [seed, double].into_iter().enumerate() {
@@ -84,7 +86,7 @@ fn constants_and_prologue_outlast_runs() {
         Constant { buffer: constant, values: Arc::from([2.0, 3.0]) },
         Constant { buffer: one, values: Arc::from([1.0]) },
     ];
-    let step = |op, a, b, output| Step::Binary(Binary { op, a, b, output, len: 2 });
+    let step = |op, a, b, output| Step::Binary(Binary { op, a, b, activation: None, output, len: 2 });
     case.plan.prologue = vec![step(BinaryOp::Add, whole(constant, 2), whole(one, 1), factor)];
     case.step(step(BinaryOp::Mul, whole(x, 2), whole(factor, 2), product));
     case.step(step(BinaryOp::Mul, whole(product, 2), whole(factor, 2), y));
@@ -131,7 +133,7 @@ proptest! {
         let weight = step.terms[0].weight;
         let bare = |case: &mut Case, direction, source, output| {
             let terms = vec![Term { source, part: Part::All, weight }];
-            let epilogue = Epilogue::Bias { bias: None };
+            let epilogue = Epilogue::Bias { bias: None, summand: None, activation: None };
             case.plan.forward = vec![Step::Linear(Linear { direction, geometry, terms, epilogue, output })];
         };
         let mut adjoint = Case::new(geometry.batch);
@@ -248,7 +250,7 @@ fn plans_that_contradict_themselves_are_errors() {
             pad: [0; 3],
         };
         let terms = vec![Term { source: x, part: Part::All, weight }];
-        let epilogue = Epilogue::Bias { bias: Some(bias) };
+        let epilogue = Epilogue::Bias { bias: Some(bias), summand: None, activation: None };
         let direction = Direction::Forward;
         case.step(Step::Linear(Linear { direction, geometry, terms, epilogue, output: y }));
         build(&case.plan).unwrap();
@@ -272,7 +274,35 @@ fn plans_that_contradict_themselves_are_errors() {
     fails(&|p| linear(p).geometry.stride[2] = usize::MAX, "reach too far");
     fails(&|p| linear(p).terms.clear(), "no term");
     fails(&|p| linear(p).terms[0].weight.0 = 1, "no weight 1");
-    fails(&|p| linear(p).epilogue = Epilogue::Bias { bias: Some(BufferId(0)) }, "bias: buffer x");
+    fails(
+        &|p| linear(p).epilogue = Epilogue::Bias { bias: Some(BufferId(0)), summand: None, activation: None },
+        "bias: buffer x",
+    );
+    let ends =
+        |summand: Option<BufferId>, activation: Option<Activation>| Epilogue::Bias { bias: None, summand, activation };
+    fails(&|p| linear(p).epilogue = ends(Some(BufferId(0)), None), "summand: buffer x has 12 values instead of 8");
+    let slope = Arc::new(Tensor::from_f32([1], vec![0.25]).unwrap());
+    fails(&|p| linear(p).epilogue = ends(None, Some(Activation::PRelu { slope: slope.clone() })), "without slopes");
+    let divide = |buffer, count| Divide {
+        denominator: Operand { buffer, inner: 1, count },
+        scale: 1.0,
+        epsilon: 1e-6,
+        clip: false,
+    };
+    let divided = |by| Epilogue::Multiply { factor: None, accumulate: false, divide: Some(by) };
+    fails(&|p| linear(p).epilogue = divided(divide(BufferId(2), 8)), "denominator: buffer bias has 2 values");
+    fails(&|p| linear(p).epilogue = divided(divide(BufferId(1), 8)), "reads from the slot that it writes");
+    let quotient = |p: &mut Plan, denominators: usize, outputs: &[usize]| {
+        let denominator = vec![whole(BufferId(0), 8); denominators];
+        let epsilon = Epsilon::Constant(1e-6);
+        let share = Share { relevance: BufferId(0), scale: 1.0, epsilon, clip: false, mask: None };
+        let pieces = outputs.iter().map(|o| Piece { factor: None, output: BufferId(*o) }).collect();
+        p.forward.push(Step::Quotient(Quotient { denominator, share, pieces, len: 12 }));
+    };
+    fails(&|p| quotient(p, 1, &[1]), "output: buffer y has 8 values instead of 12");
+    fails(&|p| quotient(p, 2, &[1, 2]), "2 results of 2 denominators");
+    fails(&|p| quotient(p, 1, &[]), "0 results of 1 denominators");
+    fails(&|p| quotient(p, 1, &[1, 1]), "both outputs lie in the same slot");
     fails(&|p| p.buffers[1].slot = 0, "reads from the slot that it writes");
     fails(&|p| p.slots[0].len = 11, "does not hold the buffer's 12 values");
     fails(&|p| p.slots[1].element = Element::Index, "kind Real");

@@ -120,7 +120,7 @@ fn step_speed(gpu: &Gpu, direction: Direction, geometry: Geometry) -> f64 {
         direction,
         geometry,
         terms: vec![Term { source, part: Part::All, weight }],
-        epilogue: Epilogue::Multiply { factor: None, accumulate: false },
+        epilogue: Epilogue::Multiply { factor: None, accumulate: false, divide: None },
         output,
     }));
     let mut executor = GpuExecutor::with_options(case.plan.clone(), gpu, &GpuOptions::default()).unwrap();

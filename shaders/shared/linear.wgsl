@@ -7,6 +7,9 @@
 #include "shared/grid.wgsl"
 #include "shared/part.wgsl"
 #include "shared/share.wgsl"
+#if ACTIVATE
+#include "shared/activation.wgsl"
+#endif
 
 struct Params {
     grid_width: u32,
@@ -20,7 +23,6 @@ struct Params {
     columns: u32,
     depth: u32,
     rows_fastest: u32,
-    groups: u32,
     group_first: u32,
     m_first: u32,
     m_len: u32,
@@ -67,6 +69,10 @@ struct Params {
     tap_step_z: u32,
     tap_step_y: u32,
     tap_step_x: u32,
+    activation_a: f32,
+    activation_b: f32,
+    divide_inner: u32,
+    divide_count: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -89,6 +95,12 @@ struct Params {
 #endif
 #if SHARE
 @group(0) @binding(6) var<storage, read> relevance: array<f32>;
+#endif
+#if DIVIDE
+@group(0) @binding(6) var<storage, read> denominator: array<f32>;
+#endif
+#if SUMMAND
+@group(0) @binding(7) var<storage, read> summand: array<f32>;
 #endif
 #if MASK
 @group(0) @binding(7) var<storage, read> mask: array<f32>;
@@ -191,6 +203,10 @@ fn finish(index: u32, channel: u32, sum: f32) {
     if params.accumulate != 0u {
         value += output[index];
     }
+#if DIVIDE
+    let z = denominator[(index / params.divide_inner) % params.divide_count];
+    value = share(value, z, params.scale, params.epsilon, params.share_flags);
+#endif
 #else
     // Sums of the chunks that ran before this one.
     if params.accumulate != 0u {
@@ -198,6 +214,12 @@ fn finish(index: u32, channel: u32, sum: f32) {
     }
 #if BIAS
     value += bias[channel];
+#endif
+#if SUMMAND
+    value += summand[index];
+#endif
+#if ACTIVATE
+    value = activate(value, params.activation_a, params.activation_b, 0.0);
 #endif
 #if SHARE
     value = share(relevance[index], value, params.scale, params.epsilon, params.share_flags);

@@ -21,6 +21,12 @@ struct Params {
     pad_z: u32,
     pad_y: u32,
     pad_x: u32,
+    // Of max_pool_adjoint with DIVIDE.
+    divide_inner: u32,
+    divide_count: u32,
+    divide_flags: u32,
+    scale: f32,
+    epsilon: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

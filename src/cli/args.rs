@@ -23,6 +23,8 @@ pub enum Command {
     Run(RunArgs),
     /// Show a network's layers with the rule each gets, and the memory an explanation takes
     Inspect(Box<InspectArgs>),
+    /// Measure forward pass and explanation: time, share of the device's peak, memory, time by kernel
+    Bench(Box<BenchArgs>),
     /// Show the GPU adapters, and which one is taken automatically
     Devices,
 }
@@ -187,11 +189,7 @@ pub struct DeviceArgs {
 
 impl DeviceArgs {
     pub fn backend(&self) -> Backend {
-        match self.backend {
-            BackendArg::Auto => Backend::Auto,
-            BackendArg::Gpu => Backend::Gpu,
-            BackendArg::Cpu => Backend::Cpu,
-        }
+        self.backend.into()
     }
 
     pub fn precision(&self) -> Precision {
@@ -238,6 +236,63 @@ pub struct InspectArgs {
     pub precision: PrecisionArg,
 }
 
+#[derive(Args)]
+#[command(after_help = BENCH_HELP)]
+pub struct BenchArgs {
+    #[arg(value_name = "MODEL", help = architectures_help())]
+    pub model: String,
+    /// Which layer gets which rule: a preset, or a TOML file
+    #[arg(long, short, value_name = "NAME[:PARAMS]", default_value = "epsilon-plus", allow_hyphen_values = true)]
+    pub composite: String,
+    /// Explain that many classes at once, those with the largest outputs
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = positive)]
+    pub targets: usize,
+    /// Height and width of a built-in architecture's input
+    #[arg(long, value_name = "PIXELS", default_value_t = 224, value_parser = positive)]
+    pub size: usize,
+    /// The size of an axis that the ONNX file leaves open (may be given several times)
+    #[arg(long = "dim", value_name = "NAME=SIZE", value_parser = dim)]
+    pub dims: Vec<(String, usize)>,
+    /// Rounds; by default as many as take about ten seconds, at least 3
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub runs: Option<usize>,
+    /// Measure on several devices in turn, such as cpu,gpu
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "B,B", conflicts_with = "backend")]
+    compare: Vec<BackendArg>,
+    /// Show what the plan dispatches and the least that is needed; needs no device and runs nothing
+    #[arg(long, conflicts_with_all = ["compare", "layers", "runs"])]
+    pub plan: bool,
+    /// Show the 20 slowest steps too
+    #[arg(long)]
+    pub layers: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+}
+
+const BENCH_HELP: &str = "\
+Forward pass and explanation run in turn; times are medians. The device's peak is what it reaches in matrix products of the
+best of several sizes, in the same run. Inputs are random, between -3 and 3; a box rule without bounds gets these.
+GFLOP/s counts 2 for each multiply-add that is dispatched, padding included, and bytes once for each buffer that a kernel
+reads or writes.";
+
+fn architectures_help() -> String {
+    let names: Vec<&str> = relprop::architectures::ARCHITECTURES.iter().map(|a| a.name).collect();
+    format!("An ONNX file, or an architecture with random weights: {}", names.join(", "))
+}
+
+impl BenchArgs {
+    /// Where to measure, in turn.
+    pub fn backends(&self) -> Vec<Backend> {
+        if self.compare.is_empty() {
+            return vec![self.device.backend()];
+        }
+        self.compare.iter().map(|b| Backend::from(*b)).collect()
+    }
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 pub enum Seed {
     /// The output's own value: relevance sums to it
@@ -267,6 +322,16 @@ enum BackendArg {
     Auto,
     Gpu,
     Cpu,
+}
+
+impl From<BackendArg> for Backend {
+    fn from(backend: BackendArg) -> Backend {
+        match backend {
+            BackendArg::Auto => Backend::Auto,
+            BackendArg::Gpu => Backend::Gpu,
+            BackendArg::Cpu => Backend::Cpu,
+        }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]

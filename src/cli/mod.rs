@@ -1,6 +1,7 @@
 //! The command line. It uses the library's public interface alone.
 
 mod args;
+mod bench;
 mod devices;
 mod explain;
 mod inspect;
@@ -42,6 +43,7 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => explain::explain(&args),
         Command::Run(args) => run::run(&args),
         Command::Inspect(args) => inspect::inspect(&args),
+        Command::Bench(args) => bench::bench(&args),
         Command::Devices => devices::devices(),
     };
     match result {

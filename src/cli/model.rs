@@ -79,12 +79,7 @@ impl Model {
         let known = preprocess.and_then(Preprocess::bounds);
         let default = if known.is_some() || args.bounds.is_some() { "epsilon-gamma-box" } else { "epsilon-plus" };
         let text = args.composite.as_deref().unwrap_or(default);
-        let mut composite = if text.ends_with(".toml") || Path::new(text).is_file() {
-            let toml = std::fs::read_to_string(text).with_context(|| format!("--composite {text}"))?;
-            Composite::from_toml(text, &toml).map_err(usage("--composite"))?
-        } else {
-            Composite::parse(text).map_err(usage("--composite"))?
-        };
+        let mut composite = read_composite(text)?;
         if let Some(first) = &args.first {
             composite = composite.with_first(Rule::parse(first).map_err(usage("--first"))?);
         }
@@ -96,5 +91,15 @@ impl Model {
         composite = composite.with_zero_bias(args.zero_bias);
         composite.assign(&self.network).map_err(usage("--composite"))?;
         Ok(composite)
+    }
+}
+
+/// A preset by its name and parameters, or a TOML file.
+pub fn read_composite(text: &str) -> Result<Composite> {
+    if text.ends_with(".toml") || Path::new(text).is_file() {
+        let toml = std::fs::read_to_string(text).with_context(|| format!("--composite {text}"))?;
+        Composite::from_toml(text, &toml).map_err(usage("--composite"))
+    } else {
+        Composite::parse(text).map_err(usage("--composite"))
     }
 }

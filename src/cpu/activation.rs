@@ -4,7 +4,7 @@ use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI};
 
 use super::blocks::{BLOCK, for_blocks};
 use super::memory::Memory;
-use super::operand::Reader;
+use super::operand::{Reader, positive};
 use crate::network::Activation;
 use crate::plan::ActivationForward;
 use crate::tensor::Real;
@@ -12,33 +12,40 @@ use crate::tensor::Real;
 /// Runs the step.
 pub(super) fn run<T: Real>(step: &ActivationForward, memory: &Memory<T>, output: &mut [T]) {
     let source = memory.real(step.source);
+    if let (Activation::PRelu { .. }, Some(slope)) = (&step.activation, &step.slope) {
+        let slope = Reader::new(slope, memory);
+        for_blocks(output, |start, output| {
+            let mut room = [T::ZERO; BLOCK];
+            let slope = slope.block(start, output.len(), &mut room);
+            for ((y, x), slope) in output.iter_mut().zip(&source[start..]).zip(slope) {
+                *y = if *x < T::ZERO { *slope * *x } else { *x };
+            }
+        });
+    } else {
+        for_blocks(output, |start, output| apply(&step.activation, &source[start..][..output.len()], output));
+    }
+}
+
+/// `output = f(source)` for any activation but a PRelu, whose slopes are operands; that would be the identity.
+pub(super) fn apply<T: Real>(f: &Activation, source: &[T], output: &mut [T]) {
     // One loop a function, so that the cheap ones vectorise.
     macro_rules! each {
         ($f:expr) => {{
             let f = $f;
-            for_blocks(output, |start, output| {
-                for (y, x) in output.iter_mut().zip(&source[start..]) {
-                    *y = T::of(f(x.to_f64()));
-                }
-            })
+            for (y, x) in output.iter_mut().zip(source) {
+                *y = T::of(f(x.to_f64()));
+            }
         }};
     }
-    match step.activation {
-        Activation::Relu => each!(|x: f64| if x < 0.0 { 0.0 } else { x }),
-        Activation::Clip { low, high } => each!(|x: f64| clip(x, low, high)),
-        Activation::LeakyRelu { alpha } => each!(|x: f64| if x < 0.0 { alpha * x } else { x }),
-        Activation::PRelu { .. } => {
-            // A checked plan gives every PRelu its slopes.
-            let Some(slope) = &step.slope else { return };
-            let slope = Reader::new(slope, memory);
-            for_blocks(output, |start, output| {
-                let mut room = [T::ZERO; BLOCK];
-                let slope = slope.block(start, output.len(), &mut room);
-                for ((y, x), slope) in output.iter_mut().zip(&source[start..]).zip(slope) {
-                    *y = if *x < T::ZERO { *slope * *x } else { *x };
-                }
-            });
+    match *f {
+        Activation::Relu => output.iter_mut().zip(source).for_each(|(y, x)| *y = positive(*x)),
+        Activation::Clip { low, high } => {
+            // Rounding keeps the order: the same as rounding the clipped value.
+            let (low, high) = (T::of(low), T::of(high));
+            output.iter_mut().zip(source).for_each(|(y, x)| *y = clip(*x, low, high));
         }
+        Activation::PRelu { .. } => output.copy_from_slice(source),
+        Activation::LeakyRelu { alpha } => each!(|x: f64| if x < 0.0 { alpha * x } else { x }),
         Activation::Elu { alpha } => each!(|x: f64| if x > 0.0 { x } else { alpha * x.exp_m1() }),
         Activation::Selu { alpha, gamma } => {
             each!(|x: f64| gamma * if x > 0.0 { x } else { alpha * x.exp_m1() })
@@ -60,7 +67,7 @@ pub(super) fn run<T: Real>(step: &ActivationForward, memory: &Memory<T>, output:
 
 /// min(max(x, low), high); NaN stays NaN, as `f64::clamp` but without its panic on low > high.
 #[inline(always)]
-fn clip(x: f64, low: f64, high: f64) -> f64 {
+fn clip<X: PartialOrd>(x: X, low: X, high: X) -> X {
     let x = if x < low { low } else { x };
     if x > high { high } else { x }
 }

@@ -1,5 +1,6 @@
-//! `output[i] = a ∘ b`, both with broadcasting.
+//! `output[i] = f(a ∘ b)`, both with broadcasting.
 
+use super::activation;
 use super::blocks::{BLOCK, for_blocks};
 use super::memory::Memory;
 use super::operand::Reader;
@@ -15,7 +16,6 @@ pub(super) fn run<T: Real>(step: &Binary, memory: &Memory<T>, output: &mut [T]) 
         BinaryOp::MulNegated => each(step, memory, output, |a, b| -a * b),
         BinaryOp::Div => each(step, memory, output, |a, b| a / b),
         BinaryOp::AddMagnitudes => each(step, memory, output, |a, b| magnitude(a) + magnitude(b)),
-        BinaryOp::MulMagnitude => each(step, memory, output, |a, b| magnitude(a) * b),
     }
 }
 
@@ -25,14 +25,23 @@ fn each<T: Real>(step: &Binary, memory: &Memory<T>, output: &mut [T], f: impl Fn
         let (mut room_a, mut room_b) = ([T::ZERO; BLOCK], [T::ZERO; BLOCK]);
         let a = a.block(start, output.len(), &mut room_a);
         let b = b.block(start, output.len(), &mut room_b);
-        for ((y, a), b) in output.iter_mut().zip(a).zip(b) {
+        let Some(activation) = &step.activation else {
+            for ((y, a), b) in output.iter_mut().zip(a).zip(b) {
+                *y = f(*a, *b);
+            }
+            return;
+        };
+        let mut results = [T::ZERO; BLOCK];
+        let results = &mut results[..output.len()];
+        for ((y, a), b) in results.iter_mut().zip(a).zip(b) {
             *y = f(*a, *b);
         }
+        activation::apply(activation, results, output);
     });
 }
 
 /// |x|.
 #[inline(always)]
-fn magnitude<T: Real>(x: T) -> T {
+pub(super) fn magnitude<T: Real>(x: T) -> T {
     if x < T::ZERO { -x } else { x }
 }

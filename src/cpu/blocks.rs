@@ -14,6 +14,17 @@ pub(super) fn for_blocks<T: Send>(values: &mut [T], work: impl Fn(usize, &mut [T
     for_rows(values, BLOCK, large, |block, values| work(block * BLOCK, values));
 }
 
+/// As [`for_blocks`] for two lists of the same length: `work(first index, block of one, block of the other)`.
+pub(super) fn for_block_pairs<T: Send>(a: &mut [T], b: &mut [T], work: impl Fn(usize, &mut [T], &mut [T]) + Sync) {
+    if a.len() >= PARALLEL {
+        let blocks = a.par_chunks_mut(BLOCK).zip(b.par_chunks_mut(BLOCK)).with_min_len(4).enumerate();
+        blocks.for_each(|(i, (a, b))| work(i * BLOCK, a, b));
+    } else {
+        let blocks = a.chunks_mut(BLOCK).zip(b.chunks_mut(BLOCK)).enumerate();
+        blocks.for_each(|(i, (a, b))| work(i * BLOCK, a, b));
+    }
+}
+
 /// Calls `work(row, values)` for consecutive rows of `row` values, in parallel if the work is `large`.
 pub(super) fn for_rows<T: Send>(values: &mut [T], row: usize, large: bool, work: impl Fn(usize, &mut [T]) + Sync) {
     if row == 0 {

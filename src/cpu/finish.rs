@@ -1,9 +1,11 @@
 //! What a linear step does with its sums before they are stored.
 
+use super::activation;
 use super::blocks::BLOCK;
 use super::memory::Memory;
 use super::operand::{Reader, part_of};
-use super::share::Sharer;
+use super::share::{Divider, Sharer};
+use crate::network::Activation;
 use crate::plan::{Epilogue, Part};
 use crate::tensor::Real;
 
@@ -14,27 +16,36 @@ pub(super) struct Finish<'a, T> {
     /// Channels of the output.
     channels: usize,
     bias: Option<&'a [T]>,
+    summand: Option<&'a [T]>,
     then: Then<'a, T>,
 }
 
 enum Then<'a, T> {
     Store,
+    Activate(Activation),
     Share(Sharer<'a, T>),
-    Multiply { factor: Option<(Reader<'a, T>, Part)>, accumulate: bool },
+    Multiply { factor: Option<(Reader<'a, T>, Part)>, accumulate: bool, divide: Option<Divider<'a, T>> },
 }
 
 impl<'a, T: Real> Finish<'a, T> {
     /// `plane` and `channels` are those of the step's output.
     pub(super) fn new(epilogue: &Epilogue, plane: usize, channels: usize, memory: &'a Memory<T>) -> Finish<'a, T> {
         let (bias, then) = match epilogue {
-            Epilogue::Bias { bias } => (*bias, Then::Store),
+            Epilogue::Bias { bias, activation: None, .. } => (*bias, Then::Store),
+            Epilogue::Bias { bias, activation: Some(f), .. } => (*bias, Then::Activate(f.clone())),
             Epilogue::Share { bias, share } => (*bias, Then::Share(Sharer::new(share, memory))),
-            Epilogue::Multiply { factor, accumulate } => {
+            Epilogue::Multiply { factor, accumulate, divide } => {
                 let factor = factor.as_ref().map(|(operand, part)| (Reader::new(operand, memory), *part));
-                (None, Then::Multiply { factor, accumulate: *accumulate })
+                let divide = divide.as_ref().map(|divide| Divider::new(divide, memory));
+                (None, Then::Multiply { factor, accumulate: *accumulate, divide })
             }
         };
-        Finish { plane, channels, bias: bias.map(|b| memory.real(b)), then }
+        let summand = match epilogue {
+            Epilogue::Bias { summand, .. } => *summand,
+            _ => None,
+        };
+        let [bias, summand] = [bias, summand].map(|b| b.map(|b| memory.real(b)));
+        Finish { plane, channels, bias, summand, then }
     }
 
     /// Ends the sums of the output positions `start..`: `acc` holds them, `output` gets the results.
@@ -42,10 +53,14 @@ impl<'a, T: Real> Finish<'a, T> {
         if let Some(bias) = self.bias {
             self.add_bias(bias, start, acc);
         }
+        if let Some(summand) = self.summand {
+            acc.iter_mut().zip(&summand[start..]).for_each(|(y, x)| *y += *x);
+        }
         match &self.then {
             Then::Store => output.copy_from_slice(acc),
+            Then::Activate(f) => activation::apply(f, acc, output),
             Then::Share(share) => share.apply(start, acc, output),
-            Then::Multiply { factor, accumulate } => {
+            Then::Multiply { factor, accumulate, divide } => {
                 if let Some((factor, part)) = factor {
                     let mut room = [T::ZERO; BLOCK];
                     for (i, acc) in acc.chunks_mut(BLOCK).enumerate() {
@@ -61,6 +76,9 @@ impl<'a, T: Real> Finish<'a, T> {
                     }
                 } else {
                     output.copy_from_slice(acc);
+                }
+                if let Some(divide) = divide {
+                    divide.apply(start, output);
                 }
             }
         }

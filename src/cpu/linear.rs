@@ -1,24 +1,57 @@
-//! What the two linear kernels share: their operands, their epilogue, and the products that need no columns.
+//! The twin of both linear shaders, `linear_forward` and `linear_adjoint`: they differ in which way the taps reach.
+//!
+//! `y[n,m,p] = epilogue(Σ_terms Σ_{c,k} W[m,c,k] · part(x)[n,c, p·stride + k·dilation − pad])` forward;
+//! `y[n,c,q] = epilogue(Σ_terms Σ_{m,k} W[m,c,k] · part(s)[n,m, (q + pad − k·dilation)/stride])`, over the taps at which the
+//! division has no remainder and the position exists, for the adjoint.
 
-use rayon::prelude::*;
-
-use super::columns::{block_width, gather};
+use super::convolve::Convolution;
+use super::dense::Dense;
 use super::finish::Finish;
-use super::memory::{Memory, Scratch};
+use super::memory::{Loan, Memory, Scratch};
 use super::operand::{negative, positive};
-use super::product::{Matrix, product};
-use crate::plan::{Geometry, Linear, Part, Sliding};
+use super::phases::phases;
+use super::thin::Thin;
+use super::vector::Vector;
+use super::weights::Weights;
+use crate::plan::{Direction, Epilogue, Geometry, Linear, Part, Sliding, Step};
 use crate::tensor::Real;
 
-/// Fewer tasks than this are split further. A constant, so that sums do not depend on the number of threads.
-pub(super) const TASKS: usize = 16;
+/// How a step is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Method {
+    /// Every sample is a row of a matrix.
+    Dense,
+    /// Loops over the taps: hardly any channel of the step's output shares a column.
+    Thin,
+    /// A matrix product with columns.
+    Convolution,
+}
 
-/// A [`Linear`] step with its operands at hand.
+impl Method {
+    /// By the shape of the step.
+    pub(super) fn of(step: &Linear) -> Method {
+        let g = &step.geometry;
+        let channels = match step.direction {
+            Direction::Forward => g.out_channels,
+            Direction::Adjoint => g.in_channels,
+        };
+        if g.groups == 1 && g.is_pointwise() && g.input == [1; 3] {
+            Method::Dense
+        } else if g.groups > 1 && channels / g.groups < 4 {
+            Method::Thin
+        } else {
+            Method::Convolution
+        }
+    }
+}
+
+/// Linear steps with their operands at hand.
 pub(super) struct Call<'a, T> {
     pub(super) geometry: Geometry,
     pub(super) sliding: Sliding,
     pub(super) terms: Vec<TermValues<'a, T>>,
-    pub(super) finish: Finish<'a, T>,
+    /// For each step; later ones add to what the first stored.
+    pub(super) finishes: Vec<Finish<'a, T>>,
     pub(super) scratch: &'a Scratch<T>,
 }
 
@@ -26,104 +59,65 @@ pub(super) struct Call<'a, T> {
 pub(super) struct TermValues<'a, T> {
     pub(super) source: &'a [T],
     pub(super) part: Part,
-    pub(super) weight: &'a [T],
 }
 
-impl<'a, T: Real> Call<'a, T> {
-    /// `plane` and `channels` are those of the step's output; `weight(i)` gives the prepared weights of term i.
-    pub(super) fn new(
-        step: &Linear,
-        plane: usize,
-        channels: usize,
-        weight: impl Fn(usize) -> &'a [T],
-        memory: &'a Memory<T>,
-        scratch: &'a Scratch<T>,
-    ) -> Call<'a, T> {
-        let terms = step.terms.iter().enumerate();
-        let terms = terms.map(|(i, t)| TermValues { source: memory.real(t.source), part: t.part, weight: weight(i) });
-        Call {
-            geometry: step.geometry,
-            sliding: Sliding::from(&step.geometry),
-            terms: terms.collect(),
-            finish: Finish::new(&step.epilogue, plane, channels, memory),
-            scratch,
-        }
+/// How many of these steps, one at least if the first is linear, are products of the same columns and add up in one output.
+pub(super) fn together(steps: &[Step]) -> usize {
+    let Some(Step::Linear(first)) = steps.first() else { return 0 };
+    if Method::of(first) != Method::Convolution {
+        return 1;
     }
-
-    /// Whether the step is a dense layer: every sample is a row of a matrix.
-    pub(super) fn is_dense(&self) -> bool {
-        self.geometry.groups == 1 && self.geometry.is_pointwise() && self.geometry.input == [1; 3]
-    }
-
-    /// Whether loops over the taps beat a matrix product: hardly any output channel shares a column.
-    pub(super) fn is_thin(&self) -> bool {
-        let g = &self.geometry;
-        g.out_channels / g.groups < 4 && (g.groups > 1 || !g.is_pointwise())
-    }
-}
-
-/// How the weights of one group are read as a matrix.
-#[derive(Clone, Copy)]
-pub(super) struct WeightMatrix {
-    /// Output channels of the product.
-    pub(super) rows: usize,
-    /// Values that are summed.
-    pub(super) depth: usize,
-    /// Step from one row to the next.
-    pub(super) row: usize,
-    /// Step from one summand to the next.
-    pub(super) column: usize,
-}
-
-/// A block of columns of a matrix, as the piece of each row.
-fn column_blocks<T>(matrix: &mut [T], columns: usize, width: usize) -> Vec<Vec<&mut [T]>> {
-    let mut blocks: Vec<Vec<&mut [T]>> = (0..columns.div_ceil(width)).map(|_| Vec::new()).collect();
-    for row in matrix.chunks_mut(columns) {
-        for (block, piece) in blocks.iter_mut().zip(row.chunks_mut(width)) {
-            block.push(piece);
-        }
-    }
-    blocks
-}
-
-/// A dense layer: one product over all samples, `Y[n, m] = Σ_k X[n, k] · W(m, k)`.
-pub(super) fn dense<T: Real>(call: &Call<T>, weight: WeightMatrix, output: &mut [T]) {
-    /// Samples of a task.
-    const SAMPLES: usize = 256;
-    let WeightMatrix { rows: outputs, depth, row, column } = weight;
-    let parts: Vec<_> = call.terms.iter().map(|t| part_copy(call, t.source, t.part)).collect();
-    let samples = call.geometry.batch;
-    let width = if row == 1 {
-        // Tasks read a piece of every row of the weights: pieces should span several pages of memory.
-        outputs.div_ceil(TASKS).max(4096)
-    } else if samples <= 16 {
-        // Up to 16² results are computed as dot products, without packing weights that are used once.
-        256 / samples
-    } else {
-        outputs.div_ceil(TASKS).max(64)
+    let joins = |step: &&Step| {
+        let Step::Linear(step) = step else { return false };
+        let adds = matches!(step.epilogue, Epilogue::Multiply { accumulate: true, .. });
+        let columns = |l: &Linear| l.terms.iter().map(|t| (t.source, t.part)).collect::<Vec<_>>();
+        let divided = matches!(first.epilogue, Epilogue::Multiply { divide: Some(_), .. });
+        adds && !divided
+            && (step.direction, step.geometry, step.output) == (first.direction, first.geometry, first.output)
+            && columns(step) == columns(first)
     };
-    let mut tasks = Vec::new();
-    for (i, samples) in output.chunks_mut(SAMPLES * outputs).enumerate() {
-        let blocks = column_blocks(samples, outputs, width).into_iter().enumerate();
-        tasks.extend(blocks.map(|(j, pieces)| (i * SAMPLES, j * width, pieces)));
+    1 + steps[1..].iter().take_while(joins).count()
+}
+
+/// Runs steps that go [`together`].
+pub(super) fn run<T: Vector>(
+    steps: &[&Linear],
+    weights: &Weights<T>,
+    memory: &Memory<T>,
+    scratch: &Scratch<T>,
+    output: &mut [T],
+) {
+    let [step, ..] = steps else { return };
+    let g = &step.geometry;
+    let (rows, channels, size) = match step.direction {
+        Direction::Forward => (g.out_channels, g.in_channels, g.output),
+        Direction::Adjoint => (g.in_channels, g.out_channels, g.input),
+    };
+    let terms = step.terms.iter().map(|t| TermValues { source: memory.real(t.source), part: t.part });
+    let finish = |step: &&Linear| Finish::new(&step.epilogue, size.iter().product(), rows, memory);
+    let call = &Call {
+        geometry: *g,
+        sliding: Sliding::from(g),
+        terms: terms.collect(),
+        finishes: steps.iter().map(finish).collect(),
+        scratch,
+    };
+    let phases = &phases(step.direction, &call.sliding);
+    let plain = || step.terms.iter().map(|t| weights.plain(t.weight)).collect();
+    match Method::of(step) {
+        Method::Dense => Dense { call, direction: step.direction, weights: plain() }.run(output),
+        Method::Thin => Thin { call, direction: step.direction, phases, weights: plain(), output: size }.run(output),
+        Method::Convolution => {
+            let panels = |step: &&Linear| step.terms.iter().map(|t| weights.panels(t.weight, step, phases)).collect();
+            let weights = steps.iter().map(panels).collect();
+            let (rows, channels) = (rows / g.groups, channels / g.groups);
+            Convolution { call, phases, weights, rows, channels, output: size }.run(output);
+        }
     }
-    tasks.into_par_iter().for_each(|(sample, first, mut pieces)| {
-        let (samples, width) = (pieces.len(), pieces.first().map_or(0, |p| p.len()));
-        let mut acc = call.scratch.lend(samples * width);
-        for (t, (term, part)) in call.terms.iter().zip(&parts).enumerate() {
-            let source = part.as_deref().unwrap_or(term.source);
-            let a = Matrix { values: &source[sample * depth..], row: depth, column: 1 };
-            let b = Matrix { values: term.weight, row: column, column: row }.skip_columns(first);
-            product(samples, depth, width, a, b, t > 0, &mut acc);
-        }
-        for (i, (acc, piece)) in acc.chunks_mut(width).zip(&mut pieces).enumerate() {
-            call.finish.apply((sample + i) * outputs + first, acc, piece);
-        }
-    });
 }
 
 /// A copy of the part of a source, unless it is all of it.
-fn part_copy<'a, T: Real>(call: &Call<'a, T>, source: &[T], part: Part) -> Option<super::memory::Loan<'a, T>> {
+pub(super) fn part_copy<'a, T: Real>(call: &Call<'a, T>, source: &[T], part: Part) -> Option<Loan<'a, T>> {
     let part: fn(T) -> T = match part {
         Part::All => return None,
         Part::Positive => positive,
@@ -134,65 +128,4 @@ fn part_copy<'a, T: Real>(call: &Call<'a, T>, source: &[T], part: Part) -> Optio
         *y = part(*x);
     }
     Some(copy)
-}
-
-/// For each sample and group, `output = weights · columns`, in blocks of positions.
-///
-/// A row of the columns is a tap of a channel; where there is one tap at stride 1 without padding, they are the source
-/// itself.
-pub(super) fn weights_by_columns<T: Real>(call: &Call<T>, weight: WeightMatrix, plane: usize, output: &mut [T]) {
-    let WeightMatrix { rows, depth, row, column } = weight;
-    let groups = call.geometry.groups;
-    let in_place = call.geometry.is_pointwise();
-    let source_group = depth / call.sliding.taps() * if in_place { plane } else { call.sliding.input_len() };
-    let width = block_width(plane, depth, rows);
-    let mut tasks = Vec::new();
-    for (i, group) in output.chunks_mut(rows * plane).enumerate() {
-        let blocks = column_blocks(group, plane, width).into_iter().enumerate();
-        tasks.extend(blocks.map(|(j, pieces)| (i, j * width, pieces)));
-    }
-    // Few tasks: several threads share one.
-    let few = tasks.len() < TASKS;
-    let rows_together = if few { rows.div_ceil(8).next_multiple_of(8).max(64) } else { rows };
-    let fill_together = if few { depth.div_ceil(8) } else { depth };
-
-    tasks.into_par_iter().for_each(|(i, start, mut pieces)| {
-        let group = i % groups;
-        let width = pieces.first().map_or(0, |p| p.len());
-        let filled: Vec<_> = call
-            .terms
-            .iter()
-            .map(|term| {
-                let source = &term.source[i * source_group..][..source_group];
-                (!in_place || term.part != Part::All).then(|| {
-                    let mut columns = call.scratch.lend(depth * width);
-                    columns.par_chunks_mut(fill_together * width).enumerate().for_each(|(j, columns)| {
-                        let positions = start..start + width;
-                        gather(&call.sliding, source, term.part, j * fill_together, positions, columns);
-                    });
-                    columns
-                })
-            })
-            .collect();
-        let mut acc = call.scratch.lend(rows * width);
-        let parts = acc.par_chunks_mut(rows_together * width).zip(pieces.par_chunks_mut(rows_together));
-        parts.enumerate().for_each(|(j, (acc, pieces))| {
-            let first = j * rows_together;
-            for (t, (term, columns)) in call.terms.iter().zip(&filled).enumerate() {
-                let values = &term.weight[group * rows * depth..][..rows * depth];
-                let a = Matrix { values, row, column }.skip_rows(first);
-                let b = match columns {
-                    Some(columns) => Matrix { values: columns, row: width, column: 1 },
-                    None => {
-                        let values = &term.source[i * source_group..][..source_group];
-                        Matrix { values, row: plane, column: 1 }.skip_columns(start)
-                    }
-                };
-                product(pieces.len(), depth, width, a, b, t > 0, acc);
-            }
-            for (r, (acc, piece)) in acc.chunks_mut(width).zip(pieces).enumerate() {
-                call.finish.apply((i * rows + first + r) * plane + start, acc, piece);
-            }
-        });
-    });
 }

@@ -1,47 +1,84 @@
 //! `output[w] = max over window w`, `winners[w]` = where in its input plane: the first in row-major order on ties.
 
+use pulp::Simd;
 use rayon::prelude::*;
 
 use super::memory::Memory;
+use super::vector::{Vector, WithSimd, dispatch};
 use crate::plan::{MaxPool, Sliding};
-use crate::tensor::Real;
+
+/// The winner of a window of which nothing was read yet.
+const NONE: u32 = u32::MAX;
 
 /// Runs the step.
-pub(super) fn run<T: Real>(step: &MaxPool, memory: &Memory<T>, output: &mut [T], winners: &mut [u32]) {
-    let sliding = Sliding::from(&step.windows);
+pub(super) fn run<T: Vector>(step: &MaxPool, memory: &Memory<T>, output: &mut [T], winners: &mut [u32]) {
+    let sliding = &Sliding::from(&step.windows);
     let (input, windows) = (sliding.input_len(), sliding.output_len());
     let planes = output.par_chunks_mut(windows).zip(winners.par_chunks_mut(windows));
     let planes = planes.zip(memory.real(step.source).par_chunks(input));
     planes.with_min_len((4096 / input).max(1)).for_each(|((output, winners), source)| {
-        plane(&sliding, source, output, winners);
+        dispatch(Plane { sliding, source, output, winners });
     });
 }
 
-fn plane<T: Real>(s: &Sliding, source: &[T], output: &mut [T], winners: &mut [u32]) {
-    let [_, height, width] = s.output;
-    for (at, (best, winner)) in output.iter_mut().zip(winners).enumerate() {
-        let [z, y, x] = [at / (height * width), at / width % height, at % width];
-        let mut found = None;
-        for kz in s.taps_inside(0, z) {
-            for ky in s.taps_inside(1, y) {
-                let line = (s.input_at(0, kz, z) * s.input[1] + s.input_at(1, ky, y)) * s.input[2];
-                for kx in s.taps_inside(2, x) {
-                    let i = line + s.input_at(2, kx, x);
-                    // NaN wins over numbers, so that it is seen at the output.
-                    let wins = |(_, best): (usize, T)| source[i] > best || (is_nan(source[i]) && !is_nan(best));
-                    if found.is_none_or(wins) {
-                        found = Some((i, source[i]));
+/// One plane.
+struct Plane<'a, T> {
+    sliding: &'a Sliding,
+    source: &'a [T],
+    output: &'a mut [T],
+    winners: &'a mut [u32],
+}
+
+impl<T: Vector> WithSimd for Plane<'_, T> {
+    type Output = ();
+
+    /// Line by line: every tap in turn is compared with the best so far, for all windows of the line at once.
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let s = self.sliding;
+        let [_, height, width] = s.output;
+        let mut line = vec![T::ZERO; width];
+        let lines = self.output.chunks_mut(width).zip(self.winners.chunks_mut(width));
+        for (row, (best, winners)) in lines.enumerate() {
+            let (z, y) = (row / height, row % height);
+            // A checked plan has no window without input values: the first tap inside one replaces this.
+            winners.fill(NONE);
+            for kz in s.taps_inside(0, z) {
+                for ky in s.taps_inside(1, y) {
+                    let start = (s.input_at(0, kz, z) * s.input[1] + s.input_at(1, ky, y)) * s.input[2];
+                    for kx in 0..s.kernel[2] {
+                        let inside = s.inside(2, kx);
+                        if inside.is_empty() {
+                            continue;
+                        }
+                        let at = start + s.input_at(2, kx, inside.start);
+                        let (best, winners) = (&mut best[inside.clone()], &mut winners[inside]);
+                        let line = &mut line[..best.len()];
+                        for (y, x) in line.iter_mut().zip(self.source[at..].iter().step_by(s.stride[2])) {
+                            *y = *x;
+                        }
+                        compete(line, at as u32, s.stride[2] as u32, best, winners);
                     }
                 }
             }
         }
-        // A checked plan has no window without input values.
-        if let Some((i, value)) = found {
-            (*best, *winner) = (value, i as u32);
-        }
     }
 }
 
-fn is_nan<T: Real>(x: T) -> bool {
-    x.partial_cmp(&x).is_none()
+/// Lets the values of a line, which lie `stride` apart in the plane from `at` on, compete with the best of their windows.
+#[inline(always)]
+fn compete<T: Vector>(line: &[T], at: u32, stride: u32, best: &mut [T], winners: &mut [u32]) {
+    for (i, ((best, winner), x)) in best.iter_mut().zip(winners).zip(line).enumerate() {
+        // NaN wins over numbers, so that it is seen at the output; the first of equals stays.
+        let wins = (*winner == NONE) | (*x > *best) | (is_number(*best) & !is_number(*x));
+        *best = if wins { *x } else { *best };
+        *winner = if wins { at + i as u32 * stride } else { *winner };
+    }
+}
+
+/// Whether x is not NaN.
+#[inline(always)]
+#[expect(clippy::eq_op, reason = "only NaN differs from itself")]
+fn is_number<T: Vector>(x: T) -> bool {
+    x == x
 }

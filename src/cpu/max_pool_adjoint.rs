@@ -1,8 +1,9 @@
-//! `output[i] = Σ_{windows won by i} relevance[window]`.
+//! `output[i] = Σ_{windows won by i} relevance[window]`, then `scale · that / st(denominator[i])` if it is asked for.
 
 use rayon::prelude::*;
 
 use super::memory::Memory;
+use super::share::Divider;
 use crate::plan::MaxPoolAdjoint;
 use crate::tensor::Real;
 
@@ -10,16 +11,20 @@ use crate::tensor::Real;
 pub(super) fn run<T: Real>(step: &MaxPoolAdjoint, memory: &Memory<T>, output: &mut [T]) {
     let input: usize = step.windows.input.iter().product();
     let windows: usize = step.windows.output.iter().product();
-    let planes = output.par_chunks_mut(input);
+    let divide = step.divide.as_ref().map(|divide| Divider::new(divide, memory));
+    let planes = output.par_chunks_mut(input).enumerate();
     let planes = planes.zip(memory.real(step.relevance).par_chunks(windows));
     let planes = planes.zip(memory.index(step.winners).par_chunks(windows));
-    planes.with_min_len((4096 / input).max(1)).for_each(|((output, relevance), winners)| {
+    planes.with_min_len((4096 / input).max(1)).for_each(|(((plane, output), relevance), winners)| {
         output.fill(T::ZERO);
         for (r, winner) in relevance.iter().zip(winners) {
             // Winners lie in the plane unless the index buffer was never written.
             if let Some(y) = output.get_mut(*winner as usize) {
                 *y += *r;
             }
+        }
+        if let Some(divide) = &divide {
+            divide.apply(plane * input, output);
         }
     });
 }

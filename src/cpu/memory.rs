@@ -47,6 +47,19 @@ impl<T: Real> Memory<T> {
         self.reals[slot] = values;
     }
 
+    /// Writes two buffers of floats while the others can be read.
+    pub(super) fn write_two(
+        &mut self,
+        first: BufferId,
+        second: BufferId,
+        kernel: impl FnOnce(&Memory<T>, &mut [T], &mut [T]),
+    ) {
+        let (slot, len) = self.places[second.0];
+        let mut values = std::mem::take(&mut self.reals[slot]);
+        self.write(first, |memory, first| kernel(memory, first, &mut values[..len]));
+        self.reals[slot] = values;
+    }
+
     /// Writes a buffer of floats and one of indices while the others can be read.
     pub(super) fn write_indexed(
         &mut self,

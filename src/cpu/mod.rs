@@ -8,17 +8,18 @@ mod activation_adjoint;
 mod binary;
 mod blocks;
 mod columns;
+mod convolve;
+mod dense;
 mod finish;
 mod linear;
-mod linear_adjoint;
-mod linear_forward;
 mod lrn;
 mod lrn_adjoint;
 mod max_pool;
 mod max_pool_adjoint;
 mod memory;
 mod operand;
-mod product;
+mod panels;
+mod phases;
 mod quotient;
 mod resample;
 mod sample_rms;
@@ -26,27 +27,26 @@ mod sample_sum;
 mod seed;
 mod share;
 mod softmax;
+mod thin;
 mod transpose;
+mod vector;
+mod weights;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Instant;
 
-use rayon::prelude::*;
-
 use crate::error::Result;
-use crate::plan::{
-    Direction, Executor, Linear, Plan, Port, RunOutput, SeedRequest, Step, TargetOutput, Ticket, Timings, Weight,
-};
-use crate::rules::WeightForm;
-use crate::tensor::{Data, Real, Tensor};
+use crate::plan::{Executor, Linear, Plan, Port, RunOutput, SeedRequest, Step, TargetOutput, Ticket, Timings};
+use crate::tensor::Tensor;
 use memory::{Memory, Scratch};
+pub use vector::Vector;
+use weights::Weights;
 
 /// Runs a [`Plan`] on the host in the precision of `T`.
 #[derive(Debug)]
 pub struct CpuExecutor<T> {
     plan: Plan,
-    weights: Vec<Prepared<T>>,
+    weights: Weights<T>,
     memory: Memory<T>,
     scratch: Scratch<T>,
     /// The results of the last two runs that were begun and not collected, with their numbers.
@@ -54,39 +54,7 @@ pub struct CpuExecutor<T> {
     next_ticket: u64,
 }
 
-/// Weights in the form and precision the kernels read.
-#[derive(Debug)]
-enum Prepared<T> {
-    /// The network's own: there is nothing to change.
-    Shared(Arc<Tensor>),
-    Own(Vec<T>),
-}
-
-impl<T: Real> Prepared<T> {
-    fn new(weight: &Weight) -> Prepared<T> {
-        let form = weight.form;
-        match (form, weight.tensor.data()) {
-            (WeightForm::Plain, data) if T::view(data).is_some() => Prepared::Shared(weight.tensor.clone()),
-            (_, Data::F32(values)) => Prepared::Own(formed(values, form, |w| f64::from(*w))),
-            (_, Data::F64(values)) => Prepared::Own(formed(values, form, |w| *w)),
-            (_, Data::I64(values)) => Prepared::Own(formed(values, form, |w| *w as f64)),
-        }
-    }
-
-    fn values(&self) -> &[T] {
-        match self {
-            Prepared::Shared(tensor) => T::view(tensor.data()).unwrap_or_default(),
-            Prepared::Own(values) => values,
-        }
-    }
-}
-
-/// The form of each weight, computed in double precision and then rounded.
-fn formed<S: Sync, T: Real>(values: &[S], form: WeightForm, exact: impl Fn(&S) -> f64 + Sync) -> Vec<T> {
-    values.par_iter().map(|w| T::of(form.of(exact(w)))).collect()
-}
-
-impl<T: Real> CpuExecutor<T> {
+impl<T: Vector> CpuExecutor<T> {
     /// Prepares the weights, loads the constants and runs the plan's prologue.
     ///
     /// # Errors
@@ -96,7 +64,7 @@ impl<T: Real> CpuExecutor<T> {
     pub fn new(plan: Plan) -> Result<CpuExecutor<T>> {
         plan.check()?;
         memory::check(&plan, std::mem::size_of::<T>())?;
-        let weights = plan.weights.iter().map(Prepared::new).collect();
+        let weights = Weights::new(&plan);
         let mut memory = Memory::new(&plan);
         for constant in &plan.constants {
             memory.write(constant.buffer, |_, values| {
@@ -117,12 +85,17 @@ impl<T: Real> CpuExecutor<T> {
         requests: &[SeedRequest],
         mut timings: Option<&mut Vec<f64>>,
     ) {
-        for step in which(&self.plan) {
+        let mut steps = which(&self.plan);
+        while let [step, ..] = steps {
             let start = Instant::now();
-            run_step(step, &self.weights, &self.scratch, requests, &mut self.memory);
+            let together = linear::together(steps).max(1);
+            let (these, rest) = steps.split_at(together);
+            run_step(step, these, &self.weights, &self.scratch, requests, &mut self.memory);
             if let Some(timings) = &mut timings {
-                timings.push(start.elapsed().as_secs_f64());
+                let seconds = start.elapsed().as_secs_f64() / together as f64;
+                timings.extend(std::iter::repeat_n(seconds, together));
             }
+            steps = rest;
         }
     }
 
@@ -164,19 +137,20 @@ impl<T: Real> CpuExecutor<T> {
     }
 }
 
-impl<T: Real> Executor for CpuExecutor<T> {
+impl<T: Vector> Executor for CpuExecutor<T> {
     fn run(&mut self, inputs: &[Tensor], targets: &[Vec<SeedRequest>]) -> Result<RunOutput> {
-        self.run_with(inputs, targets, None)
+        // As one of the threads that share the work: handing every step over to them would cost two switches of thread each.
+        rayon::scope(|_| self.run_with(inputs, targets, None))
     }
 
     fn run_timed(&mut self, inputs: &[Tensor], targets: &[Vec<SeedRequest>]) -> Result<(RunOutput, Timings)> {
         let mut timings = Timings::default();
-        let run = self.run_with(inputs, targets, Some(&mut timings))?;
+        let run = rayon::scope(|_| self.run_with(inputs, targets, Some(&mut timings)))?;
         Ok((run, timings))
     }
 
     fn submit(&mut self, inputs: &[Tensor], targets: &[Vec<SeedRequest>]) -> Result<Ticket> {
-        let run = self.run_with(inputs, targets, None)?;
+        let run = self.run(inputs, targets)?;
         let number = self.next_ticket;
         self.next_ticket += 1;
         self.finished.push_back((number, run));
@@ -193,23 +167,25 @@ impl<T: Real> Executor for CpuExecutor<T> {
     }
 }
 
-fn run_step<T: Real>(
+/// Runs a step; `together` are it and those that run with it.
+fn run_step<T: Vector>(
     step: &Step,
-    weights: &[Prepared<T>],
+    together: &[Step],
+    weights: &Weights<T>,
     scratch: &Scratch<T>,
     requests: &[SeedRequest],
     memory: &mut Memory<T>,
 ) {
-    let linear = |l: &Linear, memory: &Memory<T>, y: &mut [T]| {
-        let weight = |term: usize| weights[l.terms[term].weight.0].values();
-        match l.direction {
-            Direction::Forward => linear_forward::run(l, weight, memory, scratch, y),
-            Direction::Adjoint => linear_adjoint::run(l, weight, memory, scratch, y),
-        }
-    };
     match step {
-        Step::Linear(s) => memory.write(s.output, |m, y| linear(s, m, y)),
-        Step::Quotient(s) => memory.write(s.output, |m, y| quotient::run(s, m, y)),
+        Step::Linear(s) => {
+            let steps: Vec<&Linear> =
+                together.iter().filter_map(|s| if let Step::Linear(l) = s { Some(l) } else { None }).collect();
+            memory.write(s.output, |m, y| linear::run(&steps, weights, m, scratch, y));
+        }
+        Step::Quotient(s) => match s.pieces.as_slice() {
+            [a, b] => memory.write_two(a.output, b.output, |m, a, b| quotient::run_two(s, m, a, b)),
+            pieces => pieces.iter().for_each(|p| memory.write(p.output, |m, y| quotient::run(s, m, y))),
+        },
         Step::Resample(s) => memory.write(s.output, |m, y| resample::run(s, m, y)),
         Step::Transpose(s) => memory.write(s.output, |m, y| transpose::run(s, m, y)),
         Step::MaxPool(s) => memory.write_indexed(s.output, s.winners, |m, y, w| max_pool::run(s, m, y, w)),

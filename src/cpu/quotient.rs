@@ -1,24 +1,74 @@
-//! `output[i] = scale · R[i] / st(Σ denominator operands at i)`, 0 where the mask says so.
+//! `output_k[i] = factor_k[i] · scale · R[i] / st(Σ denominator operands at i)`, 0 where the mask says so.
 
-use super::blocks::{BLOCK, for_blocks};
+use super::binary::magnitude;
+use super::blocks::{BLOCK, for_block_pairs, for_blocks};
 use super::memory::Memory;
 use super::operand::Reader;
 use super::share::Sharer;
-use crate::plan::Quotient;
+use crate::plan::{Contribution, Piece, Quotient};
 use crate::tensor::Real;
 
-/// Runs the step.
+/// Runs a step of one piece.
 pub(super) fn run<T: Real>(step: &Quotient, memory: &Memory<T>, output: &mut [T]) {
-    let readers: Vec<_> = step.denominator.iter().map(|o| Reader::new(o, memory)).collect();
-    let share = Sharer::new(&step.share, memory);
+    let call = Call::new(step, memory);
     for_blocks(output, |start, output| {
-        let (mut z, mut room) = ([T::ZERO; BLOCK], [T::ZERO; BLOCK]);
+        let mut room = [T::ZERO; BLOCK];
+        let z = call.share(start, output, &mut room);
+        call.multiply(0, start, z, output);
+    });
+}
+
+/// Runs a step of two pieces.
+pub(super) fn run_two<T: Real>(step: &Quotient, memory: &Memory<T>, first: &mut [T], second: &mut [T]) {
+    let call = Call::new(step, memory);
+    for_block_pairs(first, second, |start, first, second| {
+        let mut room = [T::ZERO; BLOCK];
+        let z = call.share(start, first, &mut room);
+        second.copy_from_slice(first);
+        call.multiply(0, start, z, first);
+        call.multiply(1, start, z, second);
+    });
+}
+
+struct Call<'a, T> {
+    denominator: Vec<Reader<'a, T>>,
+    share: Sharer<'a, T>,
+    factors: Vec<Option<(Reader<'a, T>, Contribution)>>,
+}
+
+impl<'a, T: Real> Call<'a, T> {
+    fn new(step: &Quotient, memory: &'a Memory<T>) -> Call<'a, T> {
+        let factor = |piece: &Piece| piece.factor.map(|(operand, how)| (Reader::new(&operand, memory), how));
+        Call {
+            denominator: step.denominator.iter().map(|o| Reader::new(o, memory)).collect(),
+            share: Sharer::new(&step.share, memory),
+            factors: step.pieces.iter().map(factor).collect(),
+        }
+    }
+
+    /// Puts the shares of positions `start..` into `output` and gives their denominators.
+    fn share<'b>(&self, start: usize, output: &mut [T], z: &'b mut [T; BLOCK]) -> &'b [T] {
+        let mut room = [T::ZERO; BLOCK];
         let z = &mut z[..output.len()];
-        for reader in &readers {
+        for reader in &self.denominator {
             for (z, x) in z.iter_mut().zip(reader.block(start, output.len(), &mut room)) {
                 *z += *x;
             }
         }
-        share.apply(start, z, output);
-    });
+        self.share.apply(start, z, output);
+        z
+    }
+
+    fn multiply(&self, piece: usize, start: usize, z: &[T], values: &mut [T]) {
+        let Some((factor, how)) = &self.factors[piece] else { return };
+        let mut room = [T::ZERO; BLOCK];
+        let factor = factor.block(start, values.len(), &mut room).iter();
+        let values = values.iter_mut().zip(factor);
+        match how {
+            Contribution::Plain => values.for_each(|(y, x)| *y *= *x),
+            Contribution::Negated => values.for_each(|(y, x)| *y *= -*x),
+            Contribution::Magnitude => values.for_each(|(y, x)| *y *= magnitude(*x)),
+            Contribution::Remainder => values.zip(z).for_each(|((y, x), z)| *y *= *z - *x),
+        }
+    }
 }

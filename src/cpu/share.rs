@@ -1,7 +1,9 @@
 //! The stabilised division that ends every rule: `scale · R / st(z)`.
 
+use super::blocks::BLOCK;
 use super::memory::Memory;
-use crate::plan::{BufferId, Epsilon, Share, Sign};
+use super::operand::Reader;
+use crate::plan::{BufferId, Divide, Epsilon, Share, Sign};
 use crate::tensor::Real;
 
 /// A [`Share`] with its buffers at hand.
@@ -63,14 +65,50 @@ impl<'a, T: Real> Sharer<'a, T> {
     }
 
     fn divide(&self, start: usize, epsilon: T, z: &[T], output: &mut [T]) {
-        let relevance = &self.relevance[start..start + z.len()];
+        let values = self.relevance[start..].iter().zip(z);
         if self.clip {
-            for ((y, z), r) in output.iter_mut().zip(z).zip(relevance) {
+            for (y, (r, z)) in output.iter_mut().zip(values) {
                 *y = quotient(self.scale * *r, clipped(*z, epsilon));
             }
         } else {
-            for ((y, z), r) in output.iter_mut().zip(z).zip(relevance) {
+            for (y, (r, z)) in output.iter_mut().zip(values) {
                 *y = quotient(self.scale * *r, moved(*z, epsilon));
+            }
+        }
+    }
+}
+
+/// A [`Divide`] with its denominator at hand.
+pub(super) struct Divider<'a, T> {
+    denominator: Reader<'a, T>,
+    scale: T,
+    epsilon: T,
+    clip: bool,
+}
+
+impl<'a, T: Real> Divider<'a, T> {
+    pub(super) fn new(divide: &Divide, memory: &'a Memory<T>) -> Divider<'a, T> {
+        Divider {
+            denominator: Reader::new(&divide.denominator, memory),
+            scale: T::of(divide.scale),
+            epsilon: T::of(divide.epsilon),
+            clip: divide.clip,
+        }
+    }
+
+    /// `values[j] = scale · values[j] / st(z)` for the positions `start..`.
+    pub(super) fn apply(&self, start: usize, values: &mut [T]) {
+        let mut room = [T::ZERO; BLOCK];
+        for (i, values) in values.chunks_mut(BLOCK).enumerate() {
+            let z = self.denominator.block(start + i * BLOCK, values.len(), &mut room);
+            if self.clip {
+                for (y, z) in values.iter_mut().zip(z) {
+                    *y = quotient(self.scale * *y, clipped(*z, self.epsilon));
+                }
+            } else {
+                for (y, z) in values.iter_mut().zip(z) {
+                    *y = quotient(self.scale * *y, moved(*z, self.epsilon));
+                }
             }
         }
     }

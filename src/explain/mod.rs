@@ -161,11 +161,7 @@ impl Explainer {
             explanations.push(explanation::from_run(plan, &run, targets, seed, first..first + count)?);
             Ok(())
         };
-        let requests = |batch: &Batch, first: usize| -> Vec<Vec<_>> {
-            // The samples that fill up the last batch get the target of the last one.
-            let sample = |k: usize| first + k.min(batch.samples - 1);
-            targets.iter().map(|t| (0..plan.batch).map(|k| t.request(seed, sample(k))).collect()).collect()
-        };
+        let requests = |batch: &Batch, first| requests(targets, seed, first, batch.samples, plan.batch);
         let executor = running(&mut self.built.executor)?;
         in_batches(executor, &batches, plan.batch, requests, &mut take)?;
         Ok(explanations)
@@ -187,6 +183,35 @@ impl Explainer {
         // A network may fix its batch: then there is nothing to gain.
         if self.built.plan.batch < batch { Ok(()) } else { Err(error) }
     }
+
+    /// The plan it runs.
+    pub fn plan(&self) -> &Plan {
+        &self.built.plan
+    }
+
+    /// Runs the first batch of `inputs` and gives the time of each step of the plan.
+    ///
+    /// # Errors
+    /// As [`Explainer::explain`].
+    pub fn profile(&mut self, inputs: &[Tensor], targets: &[Target]) -> Result<crate::plan::Timings> {
+        let plan = &self.built.plan;
+        let batches = batches(&plan.inputs, inputs, plan.batch, self.network.name())?;
+        let Some(batch) = batches.first() else { return Ok(crate::plan::Timings::default()) };
+        let port = &plan.outputs[0];
+        let values = port.shape.iter().product::<usize>() / plan.batch;
+        for target in targets {
+            target.check(values, batch.samples, &port.name)?;
+        }
+        let requests = requests(targets, self.seed, 0, batch.samples, plan.batch);
+        Ok(running(&mut self.built.executor)?.run_timed(&batch.inputs, &requests)?.1)
+    }
+}
+
+/// What each target asks of each sample of a run; `samples` are real, the first of them is number `first` of all.
+fn requests(targets: &[Target], seed: SeedAmount, first: usize, samples: usize, batch: usize) -> Vec<Vec<SeedRequest>> {
+    // The samples that fill up the last batch get the target of the last one.
+    let sample = |k: usize| first + k.min(samples - 1);
+    targets.iter().map(|t| (0..batch).map(|k| t.request(seed, sample(k))).collect()).collect()
 }
 
 impl<'a> ExplainerBuilder<'a> {

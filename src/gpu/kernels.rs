@@ -67,7 +67,7 @@ fn quotient(step: &Quotient) -> Result<Option<Launch>> {
     let grid = Grid::of_items(step.len)?;
     let share = &step.share;
     let mut flags = Vec::new();
-    let mut bindings = vec![read(3, share.relevance), write(6, step.output)];
+    let mut bindings = vec![read(3, share.relevance)];
     let mut params = QuotientParams {
         grid_width: grid.width,
         len: u32_of(step.len)?,
@@ -85,6 +85,24 @@ fn quotient(step: &Quotient) -> Result<Option<Launch>> {
             let what = format!("{} denominators in a quotient step", other.len());
             return Err(Error::unsupported("gpu", what, "a step has one or two"));
         }
+    }
+    let [inner, count, how] = [
+        [&mut params.factor_inner_0, &mut params.factor_inner_1],
+        [&mut params.factor_count_0, &mut params.factor_count_1],
+        [&mut params.factor_how_0, &mut params.factor_how_1],
+    ];
+    let slots = inner.into_iter().zip(count).zip(how);
+    let names = [("FACTOR_0", 7, 6), ("FACTOR_1", 8, 9)];
+    for ((piece, (flag, factor_at, output_at)), ((inner, count), how)) in step.pieces.iter().zip(names).zip(slots) {
+        bindings.push(write(output_at, piece.output));
+        if let Some((factor, contribution)) = &piece.factor {
+            flags.push(flag);
+            bindings.push(read(factor_at, factor.buffer));
+            (*inner, *count, *how) = (u32_of(factor.inner)?, u32_of(factor.count)?, *contribution as u32);
+        }
+    }
+    if step.pieces.len() == 2 {
+        flags.push("TWO_PIECES");
     }
     if let Some(second) = step.denominator.get(1) {
         flags.push("TWO_OPERANDS");
@@ -186,6 +204,7 @@ fn windows(windows: &Windows, len: usize, grid: Grid) -> Result<WindowsParams> {
         pad_z,
         pad_y,
         pad_x,
+        ..WindowsParams::default()
     })
 }
 
@@ -200,13 +219,23 @@ fn max_pool(step: &MaxPool) -> Result<Option<Launch>> {
 fn max_pool_adjoint(step: &MaxPoolAdjoint) -> Result<Option<Launch>> {
     let len = step.windows.planes * step.windows.input.iter().product::<usize>();
     let grid = Grid::of_items(len)?;
-    let bindings = vec![read(1, step.winners), read(2, step.relevance), write(3, step.output)];
-    let params = windows(&step.windows, len, grid)?;
-    Ok(dispatch(len, ShaderKey::new("max_pool_adjoint", vec![]), params, bindings, grid))
+    let mut flags = Vec::new();
+    let mut bindings = vec![read(1, step.winners), read(2, step.relevance), write(3, step.output)];
+    let mut params = windows(&step.windows, len, grid)?;
+    if let Some(divide) = &step.divide {
+        flags.push("DIVIDE");
+        bindings.push(read(4, divide.denominator.buffer));
+        params.divide_inner = u32_of(divide.denominator.inner)?;
+        params.divide_count = u32_of(divide.denominator.count)?;
+        params.divide_flags = u32::from(divide.clip);
+        params.scale = divide.scale as f32;
+        params.epsilon = divide.epsilon as f32;
+    }
+    Ok(dispatch(len, ShaderKey::new("max_pool_adjoint", flags), params, bindings, grid))
 }
 
 /// The flag that names an activation, and its two parameters.
-fn function(activation: &Activation) -> (&'static str, f64, f64) {
+pub(super) fn function(activation: &Activation) -> (&'static str, f64, f64) {
     // Shaders have no infinity to compare with: the largest float is beyond every finite limit as well.
     let finite = |x: f64| x.clamp(f64::from(f32::MIN), f64::from(f32::MAX));
     match *activation {
@@ -292,12 +321,18 @@ fn operation(op: BinaryOp) -> &'static str {
         BinaryOp::MulNegated => "MUL_NEGATED",
         BinaryOp::Div => "DIV",
         BinaryOp::AddMagnitudes => "ADD_MAGNITUDES",
-        BinaryOp::MulMagnitude => "MUL_MAGNITUDE",
     }
 }
 
 fn binary(step: &Binary) -> Result<Option<Launch>> {
     let grid = Grid::of_items(step.len)?;
+    let mut flags = vec![operation(step.op)];
+    let (mut a, mut b) = (0.0, 0.0);
+    if let Some(activation) = &step.activation {
+        let flag;
+        (flag, a, b) = function(activation);
+        flags.extend(["ACTIVATE", flag]);
+    }
     let params = BinaryParams {
         grid_width: grid.width,
         len: u32_of(step.len)?,
@@ -305,9 +340,11 @@ fn binary(step: &Binary) -> Result<Option<Launch>> {
         a_count: u32_of(step.a.count)?,
         b_inner: u32_of(step.b.inner)?,
         b_count: u32_of(step.b.count)?,
+        activation_a: a as f32,
+        activation_b: b as f32,
     };
     let bindings = vec![read(1, step.a.buffer), read(2, step.b.buffer), write(3, step.output)];
-    Ok(dispatch(step.len, ShaderKey::new("binary", vec![operation(step.op)]), params, bindings, grid))
+    Ok(dispatch(step.len, ShaderKey::new("binary", flags), params, bindings, grid))
 }
 
 fn softmax(step: &Softmax) -> Result<Option<Launch>> {
@@ -391,9 +428,21 @@ pub(super) fn permutations() -> Vec<ShaderKey> {
             .to_vec();
     for choice in 0..8 {
         let flags = ["TWO_OPERANDS", "MASK", "RMS"].iter().enumerate();
-        let flags = flags.filter(|(bit, _)| choice >> bit & 1 == 1).map(|(_, flag)| *flag).collect();
-        keys.push(ShaderKey::new("quotient", flags));
+        let flags: Vec<_> = flags.filter(|(bit, _)| choice >> bit & 1 == 1).map(|(_, flag)| *flag).collect();
+        let one: [&[&'static str]; 2] = [&[], &["FACTOR_0"]];
+        let two: [&[&'static str]; 4] = [
+            &["TWO_PIECES"],
+            &["FACTOR_0", "TWO_PIECES"],
+            &["FACTOR_1", "TWO_PIECES"],
+            &["FACTOR_0", "FACTOR_1", "TWO_PIECES"],
+        ];
+        // Two results are made of one denominator only.
+        let two = if flags.contains(&"TWO_OPERANDS") { &[][..] } else { &two };
+        for pieces in one.iter().chain(two) {
+            keys.push(ShaderKey::new("quotient", [flags.as_slice(), pieces].concat()));
+        }
     }
+    keys.push(ShaderKey::new("max_pool_adjoint", vec!["DIVIDE"]));
     for flags in [vec![], vec!["FACTOR"]] {
         keys.push(ShaderKey::new("resample", flags));
     }
@@ -407,16 +456,13 @@ pub(super) fn permutations() -> Vec<ShaderKey> {
     }
     keys.push(ShaderKey::new("activation_adjoint", vec!["RELU", "GUIDED"]));
     keys.push(ShaderKey::new("activation_adjoint", vec!["RELU", "DECONVNET"]));
-    for op in [
-        BinaryOp::Add,
-        BinaryOp::Sub,
-        BinaryOp::Mul,
-        BinaryOp::MulNegated,
-        BinaryOp::Div,
-        BinaryOp::AddMagnitudes,
-        BinaryOp::MulMagnitude,
-    ] {
+    for op in
+        [BinaryOp::Add, BinaryOp::Sub, BinaryOp::Mul, BinaryOp::MulNegated, BinaryOp::Div, BinaryOp::AddMagnitudes]
+    {
         keys.push(ShaderKey::new("binary", vec![operation(op)]));
+        for activation in super::tests::fusible_activations() {
+            keys.push(ShaderKey::new("binary", vec![operation(op), "ACTIVATE", function(&activation).0]));
+        }
     }
     keys
 }

@@ -1,6 +1,7 @@
 //! Dispatches of the two linear kernels.
 
 use super::body::{Product, Tiling, Variant, is_strided, phase};
+use super::kernels::function;
 use super::launch::{Binding, Grid, Launch, Resource, axes, read, u32_of, write};
 use super::params::LinearParams;
 use super::shader::ShaderKey;
@@ -50,11 +51,13 @@ pub(super) fn launches(linear: &Linear, chunks: &[Chunk], tiling: &Tiling) -> Re
         let split = splits_sums(chunk);
         let first = chunk.m_first == 0;
         let last = chunk.m_first + chunk.m_len == geometry.out_channels / geometry.groups;
-        let unfinished = Epilogue::Multiply { factor: None, accumulate: !first };
-        // Σ_m factor·W·x can be added up as it is; a bias or a division needs the whole sum.
+        let unfinished = Epilogue::Multiply { factor: None, accumulate: !first, divide: None };
+        // Σ_m factor·W·x can be added up as it is; a bias, a function or a division needs the whole sum.
         let (epilogue, continues) = match &linear.epilogue {
-            Epilogue::Multiply { factor, accumulate } => {
-                (&Epilogue::Multiply { factor: *factor, accumulate: *accumulate || (split && !first) }, false)
+            Epilogue::Multiply { factor, accumulate, divide } => {
+                let accumulate = *accumulate || (split && !first);
+                let divide = divide.filter(|_| !split || last);
+                (&Epilogue::Multiply { factor: *factor, accumulate, divide }, false)
             }
             _ if split && !last => (&unfinished, false),
             whole => (whole, split && !first),
@@ -105,7 +108,6 @@ fn chunk_launches(
         depth: u32_of(product.taps * product.channels)?,
         // With few columns the weights are most of what is read: neighbouring threads take neighbouring rows.
         rows_fastest: u32::from(columns < rows && columns < 32),
-        groups: u32_of(chunk.groups)?,
         group_first: u32_of(chunk.group_first)?,
         m_first: u32_of(chunk.m_first)?,
         m_len: u32_of(chunk.m_len)?,
@@ -158,13 +160,13 @@ fn chunk_launches(
         params.part_1 = part(second.part);
     }
     match epilogue {
-        Epilogue::Bias { bias } | Epilogue::Share { bias, .. } => {
+        Epilogue::Bias { bias, .. } | Epilogue::Share { bias, .. } => {
             if let Some(bias) = bias {
                 flags.push("BIAS");
                 bindings.push(read(5, *bias));
             }
         }
-        Epilogue::Multiply { factor, accumulate } => {
+        Epilogue::Multiply { factor, accumulate, divide } => {
             flags.push("MULTIPLY");
             params.accumulate = u32::from(*accumulate);
             if let Some((operand, factor_part)) = factor {
@@ -174,7 +176,25 @@ fn chunk_launches(
                 params.factor_count = u32_of(operand.count)?;
                 params.factor_part = part(*factor_part);
             }
+            if let Some(divide) = divide {
+                flags.push("DIVIDE");
+                bindings.push(read(6, divide.denominator.buffer));
+                params.divide_inner = u32_of(divide.denominator.inner)?;
+                params.divide_count = u32_of(divide.denominator.count)?;
+                params.epsilon = divide.epsilon as f32;
+                params.scale = divide.scale as f32;
+                params.share_flags = u32::from(divide.clip);
+            }
         }
+    }
+    if let Epilogue::Bias { summand: Some(summand), .. } = epilogue {
+        flags.push("SUMMAND");
+        bindings.push(read(7, *summand));
+    }
+    if let Epilogue::Bias { activation: Some(activation), .. } = epilogue {
+        let (flag, a, b) = function(activation);
+        flags.extend(["ACTIVATE", flag]);
+        (params.activation_a, params.activation_b) = (a as f32, b as f32);
     }
     if let Epilogue::Share { share, .. } = epilogue {
         flags.push("SHARE");
@@ -228,15 +248,20 @@ pub(super) fn share_flags(share: &Share) -> u32 {
 pub(super) fn permutations() -> Vec<ShaderKey> {
     use super::body::LinearBody;
 
-    let epilogues: [&[&'static str]; 8] = [
+    let epilogues: [&[&'static str]; 13] = [
+        &["BIAS", "ACTIVATE", "RELU"],
         &[],
         &["BIAS"],
+        &["SUMMAND"],
+        &["BIAS", "SUMMAND"],
         &["SHARE"],
         &["BIAS", "SHARE"],
         &["SHARE", "MASK"],
         &["BIAS", "SHARE", "MASK"],
         &["MULTIPLY"],
         &["MULTIPLY", "FACTOR"],
+        &["MULTIPLY", "DIVIDE"],
+        &["MULTIPLY", "FACTOR", "DIVIDE"],
     ];
     let mut keys = Vec::new();
     for direction in [Direction::Forward, Direction::Adjoint] {
@@ -259,6 +284,14 @@ pub(super) fn permutations() -> Vec<ShaderKey> {
                     }
                 }
             }
+        }
+    }
+    // Functions have nothing to do with how a sum is made: each once, with a bias or summand and without.
+    for activation in super::tests::fusible_activations() {
+        let flag = function(&activation).0;
+        for before in [&[] as &[&'static str], &["BIAS"], &["SUMMAND"], &["BIAS", "SUMMAND"]] {
+            let variant = LinearBody::Direct.variant(Direction::Forward, 16, false);
+            keys.push(shader(Direction::Forward, &variant, &[], &[before, &["ACTIVATE", flag]].concat()));
         }
     }
     keys

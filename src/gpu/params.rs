@@ -24,7 +24,7 @@ params! {
     LinearParams {
         grid_width: u32, work_first: u32, work: u32, row_tiles: u32, column_tiles: u32,
         rows: u32, columns: u32, depth: u32, rows_fastest: u32,
-        groups: u32, group_first: u32, m_first: u32, m_len: u32, pitch: u32,
+        group_first: u32, m_first: u32, m_len: u32, pitch: u32,
         c_per_group: u32, m_per_group: u32, c_total: u32, m_total: u32, taps: u32,
         input_plane: u32, output_plane: u32,
         input_z: u32, input_y: u32, input_x: u32,
@@ -38,6 +38,7 @@ params! {
         share_flags: u32, scale: f32, epsilon: f32, depth_blocks: u32, thread_sums: u32,
         phase_z: u32, phase_y: u32, phase_x: u32,
         tap_step_z: u32, tap_step_y: u32, tap_step_x: u32,
+        activation_a: f32, activation_b: f32, divide_inner: u32, divide_count: u32,
     }
 }
 
@@ -47,6 +48,8 @@ params! {
         grid_width: u32, len: u32,
         inner_0: u32, count_0: u32, inner_1: u32, count_1: u32,
         sample_len: u32, flags: u32, scale: f32, epsilon: f32,
+        factor_inner_0: u32, factor_count_0: u32, factor_how_0: u32,
+        factor_inner_1: u32, factor_count_1: u32, factor_how_1: u32,
     }
 }
 
@@ -76,6 +79,7 @@ params! {
         stride_z: u32, stride_y: u32, stride_x: u32,
         dilation_z: u32, dilation_y: u32, dilation_x: u32,
         pad_z: u32, pad_y: u32, pad_x: u32,
+        divide_inner: u32, divide_count: u32, divide_flags: u32, scale: f32, epsilon: f32,
     }
 }
 
@@ -90,6 +94,7 @@ params! {
     /// `binary`.
     BinaryParams {
         grid_width: u32, len: u32, a_inner: u32, a_count: u32, b_inner: u32, b_count: u32,
+        activation_a: f32, activation_b: f32,
     }
 }
 

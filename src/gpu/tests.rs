@@ -35,6 +35,13 @@ pub(super) fn every_activation() -> Vec<Activation> {
     ]
 }
 
+/// Those that another kernel can end with: all but a PRelu, whose slopes are operands.
+pub(super) fn fusible_activations() -> Vec<Activation> {
+    let mut all = every_activation();
+    all.retain(|activation| !matches!(activation, Activation::PRelu { .. }));
+    all
+}
+
 /// Every variant of every kernel that a plan can lead to.
 fn every_variant() -> Vec<ShaderKey> {
     [kernels::permutations(), linear::permutations()].concat()

@@ -108,7 +108,7 @@ impl Builder<'_> {
         let plain = Linear {
             terms: step.terms[..1].to_vec(),
             // One kernel for all steps of a kind, whatever they do with the sum.
-            epilogue: Epilogue::Multiply { factor: None, accumulate: false },
+            epilogue: Epilogue::Multiply { factor: None, accumulate: false, divide: None },
             ..step.clone()
         };
         let tiling = Tiling::forced(body, self.gpu.info().is_software, TRIAL_WORK);

@@ -100,7 +100,7 @@ pub struct Affine {
 }
 
 /// An activation function.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Activation {
     /// max(x, 0).

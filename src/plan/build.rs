@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::facts::Facts;
+use super::fuse::fuse;
 use super::lifetime;
 use super::planner::Planner;
 use super::*;
@@ -210,16 +211,19 @@ impl Planner<'_> {
 
     fn finish(
         mut self,
-        inputs: Vec<Port>,
-        outputs: Vec<Port>,
-        relevances: Vec<Port>,
-        sums: Sums,
+        mut inputs: Vec<Port>,
+        mut outputs: Vec<Port>,
+        mut relevances: Vec<Port>,
+        mut sums: Sums,
         repeats: bool,
     ) -> Plan {
         let sum_rows = sums.rows.len();
         if let Some(table) = sums.table {
             self.drafts[table.0].len = (sum_rows * self.batch).max(1);
         }
+        fuse(&mut self);
+        let ports = inputs.iter_mut().chain(&mut outputs).chain(&mut relevances).map(|port| &mut port.buffer);
+        self.drop_unused(ports.chain(&mut sums.table));
         let steps: Vec<&Step> = self.prologue.iter().chain(&self.forward).chain(&self.backward).collect();
         let once = self.prologue.len() + self.forward.len();
         let (buffers, slots) = lifetime::assign(self.drafts, &steps, once, repeats);
@@ -243,9 +247,33 @@ impl Planner<'_> {
     }
 }
 
+impl Planner<'_> {
+    /// Drops the buffers that fusions left without a use and numbers the others anew, those in `named` too.
+    fn drop_unused<'b>(&mut self, named: impl Iterator<Item = &'b mut BufferId>) {
+        let mut used: Vec<bool> = self.drafts.iter().map(|draft| draft.permanent).collect();
+        let steps = || self.prologue.iter().chain(&self.forward).chain(&self.backward);
+        for buffer in steps().flat_map(|step| step.reads().into_iter().chain(step.writes())) {
+            used[buffer.0] = true;
+        }
+        let mut numbers = Vec::with_capacity(used.len());
+        let mut next = 0;
+        for used in &used {
+            numbers.push(BufferId(next));
+            next += usize::from(*used);
+        }
+        let mut drafts = used.iter();
+        self.drafts.retain(|_| drafts.next() == Some(&true));
+        let renumber = |buffer: &mut BufferId| *buffer = numbers[buffer.0];
+        let steps = self.prologue.iter_mut().chain(&mut self.forward).chain(&mut self.backward);
+        steps.for_each(|step| step.for_each_buffer(renumber));
+        self.constants.iter_mut().for_each(|constant| renumber(&mut constant.buffer));
+        named.for_each(renumber);
+    }
+}
+
 /// Follows a tensor back through a softmax at the output, and what behind it keeps the order of values, to the logits. Where
 /// the softmax stands between a transpose and its inverse, they are what goes into the transpose.
-fn before_softmax(network: &Network, output: ValueId) -> ValueId {
+pub(super) fn before_softmax(network: &Network, output: ValueId) -> ValueId {
     let mut value = output;
     let mut moved: Option<&[usize]> = None;
     while let Some(node) = network.producer(value) {
@@ -274,7 +302,7 @@ fn keeps_order(perm: &[usize], shape: &[Dim]) -> bool {
 }
 
 /// For each node, whether one of the tensors depends on it.
-fn live(network: &Network, ends: &[ValueId]) -> Vec<bool> {
+pub(super) fn live(network: &Network, ends: &[ValueId]) -> Vec<bool> {
     let mut wanted = vec![false; network.values.len()];
     for end in ends {
         wanted[end.0] = true;
@@ -294,7 +322,7 @@ fn live(network: &Network, ends: &[ValueId]) -> Vec<bool> {
 /// The number of samples in a run whose `crossing` tensors, the explained output or first output in front, are given or read
 /// back: the one that was asked for where all of them have the batch as their first axis, so that samples lie one behind the
 /// other; else what the file fixes, or 1.
-fn batch_size(network: &Network, crossing: &[ValueId], wanted: usize) -> Result<usize> {
+pub(super) fn batch_size(network: &Network, crossing: &[ValueId], wanted: usize) -> Result<usize> {
     if wanted == 0 {
         return Err(Error::Input("a batch needs at least one sample".to_string()));
     }

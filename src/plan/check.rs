@@ -185,7 +185,17 @@ impl Checker<'_> {
                     self.operand("denominator", operand)?;
                 }
                 self.share(&q.share, q.len)?;
-                self.real("output", q.output, q.len)
+                let (pieces, denominators) = (q.pieces.len(), q.denominator.len());
+                if !matches!((pieces, denominators), (1, 1 | 2) | (2, 1)) {
+                    return Err(format!("{pieces} results of {denominators} denominators"));
+                }
+                for piece in &q.pieces {
+                    if let Some((factor, _)) = &piece.factor {
+                        self.operand("factor", factor)?;
+                    }
+                    self.real("output", piece.output, q.len)?;
+                }
+                Ok(())
             }
             Step::Resample(r) => {
                 positive("sizes", &[r.outer, r.inner, r.output_axis])?;
@@ -220,15 +230,18 @@ impl Checker<'_> {
                 let (input, output) = self.windows(&m.windows)?;
                 self.buffer("winners", m.winners, output, Element::Index)?;
                 self.real("relevance", m.relevance, output)?;
+                if let Some(divide) = &m.divide {
+                    self.operand("denominator", &divide.denominator)?;
+                }
                 self.real("output", m.output, input)
             }
             Step::Activation(a) => {
-                self.slope(&a.activation, a.slope.as_ref())?;
+                self.slope(Some(&a.activation), a.slope.as_ref())?;
                 self.real("source", a.source, a.len)?;
                 self.real("output", a.output, a.len)
             }
             Step::ActivationAdjoint(a) => {
-                self.slope(&a.activation, a.slope.as_ref())?;
+                self.slope(Some(&a.activation), a.slope.as_ref())?;
                 self.real("source", a.source, a.len)?;
                 self.real("relevance", a.relevance, a.len)?;
                 self.real("output", a.output, a.len)
@@ -236,6 +249,7 @@ impl Checker<'_> {
             Step::Binary(b) => {
                 self.operand("first operand", &b.a)?;
                 self.operand("second operand", &b.b)?;
+                self.slope(b.activation.as_ref(), None)?;
                 self.real("output", b.output, b.len)
             }
             Step::Softmax(s) => {
@@ -280,9 +294,9 @@ impl Checker<'_> {
         }
     }
 
-    fn slope(&self, activation: &Activation, slope: Option<&Operand>) -> Check {
+    fn slope(&self, activation: Option<&Activation>, slope: Option<&Operand>) -> Check {
         match (activation, slope) {
-            (Activation::PRelu { .. }, None) => Err("a PRelu without slopes".into()),
+            (Some(Activation::PRelu { .. }), None) => Err("a PRelu without slopes".into()),
             (_, Some(slope)) => self.operand("slope", slope),
             _ => Ok(()),
         }
@@ -327,18 +341,30 @@ impl Checker<'_> {
         }
         self.real("output", l.output, output)?;
         match &l.epilogue {
-            Epilogue::Bias { bias } | Epilogue::Share { bias, .. } => {
+            Epilogue::Bias { bias, .. } | Epilogue::Share { bias, .. } => {
                 if let Some(bias) = bias {
                     self.real("bias", *bias, channels)?;
                 }
             }
-            Epilogue::Multiply { factor, .. } => {
+            Epilogue::Multiply { factor, divide, .. } => {
                 if let Some((operand, _)) = factor {
                     self.operand("factor", operand)?;
                 }
+                if let Some(divide) = divide {
+                    self.operand("denominator", &divide.denominator)?;
+                }
             }
         }
-        if let Epilogue::Share { share, .. } = &l.epilogue { self.share(share, output) } else { Ok(()) }
+        match &l.epilogue {
+            Epilogue::Bias { summand, activation, .. } => {
+                if let Some(summand) = summand {
+                    self.real("summand", *summand, output)?;
+                }
+                self.slope(activation.as_ref(), None)
+            }
+            Epilogue::Share { share, .. } => self.share(share, output),
+            Epilogue::Multiply { .. } => Ok(()),
+        }
     }
 }
 

@@ -38,6 +38,11 @@ impl Facts {
         facts
     }
 
+    /// Whether a tensor's relevance is 0 wherever its value is not positive.
+    pub fn relevance_where_positive(&self, value: ValueId) -> bool {
+        self.relevance_where_positive[value.0]
+    }
+
     /// What is known about a linear layer.
     pub fn known(&self, node: &Node) -> Known {
         Known {

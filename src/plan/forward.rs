@@ -103,7 +103,7 @@ impl Planner<'_> {
             let b = self.constant_operand(constant, &shape, &node.name);
             let a = self.whole(value);
             value = self.buffer(len, &node.name);
-            self.forward.push(Step::Binary(Binary { op, a, b, output: value, len }));
+            self.forward.push(Step::Binary(Binary { op, a, b, activation: None, output: value, len }));
         }
         Ok(value)
     }
@@ -154,7 +154,7 @@ impl Planner<'_> {
         for input in &node.inputs[1..] {
             let b = self.operand(*input, &shape)?;
             let output = self.buffer(len, &node.name);
-            self.forward.push(Step::Binary(Binary { op, a: sum, b, output, len }));
+            self.forward.push(Step::Binary(Binary { op, a: sum, b, activation: None, output, len }));
             sum = self.whole(output);
         }
         Ok(sum.buffer)

@@ -1,6 +1,6 @@
 //! Which buffers can share memory: those that are never alive at the same time.
 
-use super::{Buffer, BufferId, Element, Slot, Step};
+use super::{Buffer, Element, Slot, Step};
 
 /// A buffer before it has a slot.
 pub(super) struct Draft {
@@ -27,50 +27,27 @@ pub(super) fn assign(drafts: Vec<Draft>, steps: &[&Step], once: usize, repeats: 
             last[buffer.0] = if repeats && at >= once && from_before { steps.len() } else { last[buffer.0].max(at) };
         }
     }
+    // The largest first: each takes the smallest slot that is free for as long as it lives, and no slot has to grow.
+    let mut order: Vec<usize> = (0..count).collect();
+    order.sort_by_key(|i| std::cmp::Reverse(drafts[*i].len));
     let mut slots: Vec<Slot> = Vec::new();
-    let mut slot_of = vec![usize::MAX; count];
-    let mut free: Vec<usize> = Vec::new();
-    for (i, draft) in drafts.iter().enumerate() {
-        if draft.permanent || first[i] == usize::MAX {
-            slot_of[i] = slots.len();
-            slots.push(Slot { len: draft.len, element: draft.element });
+    let mut taken: Vec<Vec<(usize, usize)>> = Vec::new();
+    let mut slot_of = vec![0; count];
+    for i in order {
+        let Draft { len, element, permanent, .. } = drafts[i];
+        let life = if permanent || first[i] == usize::MAX { (0, steps.len()) } else { (first[i], last[i]) };
+        let free = |k: &usize| {
+            slots[*k].element == element && taken[*k].iter().all(|(from, to)| *to < life.0 || life.1 < *from)
+        };
+        let slot = (0..slots.len()).filter(free).min_by_key(|k| slots[*k].len).unwrap_or(slots.len());
+        if slot == slots.len() {
+            slots.push(Slot { len, element });
+            taken.push(Vec::new());
         }
-    }
-    for (at, step) in steps.iter().enumerate() {
-        for BufferId(i) in step.writes() {
-            if slot_of[i] == usize::MAX {
-                slot_of[i] = take(&mut slots, &mut free, drafts[i].len, drafts[i].element);
-            }
-        }
-        let mut ended: Vec<usize> = step.reads().into_iter().chain(step.writes()).map(|b| b.0).collect();
-        ended.sort_unstable();
-        ended.dedup();
-        for i in ended {
-            if !drafts[i].permanent && last[i] == at {
-                free.push(slot_of[i]);
-            }
-        }
+        taken[slot].push(life);
+        slot_of[i] = slot;
     }
     let buffers =
         drafts.into_iter().zip(slot_of).map(|(d, slot)| Buffer { len: d.len, slot, label: d.label }).collect();
     (buffers, slots)
-}
-
-/// The free slot that fits best, grown if it must be, or a new one.
-fn take(slots: &mut Vec<Slot>, free: &mut Vec<usize>, len: usize, element: Element) -> usize {
-    let fits = |k: &usize| slots[free[*k]].element == element;
-    let enough =
-        (0..free.len()).filter(fits).filter(|k| slots[free[*k]].len >= len).min_by_key(|k| slots[free[*k]].len);
-    let largest = || (0..free.len()).filter(fits).max_by_key(|k| slots[free[*k]].len);
-    match enough.or_else(largest) {
-        Some(k) => {
-            let slot = free.swap_remove(k);
-            slots[slot].len = slots[slot].len.max(len);
-            slot
-        }
-        None => {
-            slots.push(Slot { len, element });
-            slots.len() - 1
-        }
-    }
 }

@@ -106,7 +106,7 @@ impl Planner<'_> {
             direction: layer.direction,
             geometry: layer.geometry,
             terms: vec![term],
-            epilogue: Epilogue::Bias { bias },
+            epilogue: Epilogue::Bias { bias, summand: None, activation: None },
             output,
         }));
         Ok(output)
@@ -162,7 +162,7 @@ impl Planner<'_> {
                 direction: layer.back(),
                 geometry: layer.geometry,
                 terms,
-                epilogue: Epilogue::Multiply { factor, accumulate: i > 0 },
+                epilogue: Epilogue::Multiply { factor, accumulate: i > 0, divide: None },
                 output,
             }));
         }
@@ -180,6 +180,7 @@ impl Planner<'_> {
         relevance: BufferId,
     ) -> Result<BufferId> {
         let own = self.value(node.output)?;
+        self.note_sign(node, own, relevance);
         let len = self.len(node.output);
         let clip = rule.stabiliser.kind == StabiliserKind::Clip;
         let mut share = Share {
@@ -209,7 +210,11 @@ impl Planner<'_> {
             let bias = self.bias(node, layer, denominator.bias);
             let fused = !rms && !self.share_denominators;
             let target = if fused { output } else { self.buffer(len, format!("denominator of {}", node.name)) };
-            let epilogue = if fused { Epilogue::Share { bias, share: share.clone() } } else { Epilogue::Bias { bias } };
+            let epilogue = if fused {
+                Epilogue::Share { bias, share: share.clone() }
+            } else {
+                Epilogue::Bias { bias, summand: None, activation: None }
+            };
             let (direction, geometry) = (layer.direction, layer.geometry);
             let step = Step::Linear(Linear { direction, geometry, terms, epilogue, output: target });
             if self.share_denominators {
@@ -226,7 +231,8 @@ impl Planner<'_> {
             self.in_one_buffer(&mut z, len);
             share.epsilon = self.rms(z[0].buffer, rule.stabiliser.epsilon);
         }
-        self.backward.push(Step::Quotient(Quotient { denominator: z, share, output, len }));
+        let pieces = vec![Piece { factor: None, output }];
+        self.backward.push(Step::Quotient(Quotient { denominator: z, share, pieces, len }));
         Ok(output)
     }
 
@@ -269,7 +275,7 @@ impl Planner<'_> {
             direction: layer.direction,
             geometry: Geometry { batch: 1, ..layer.geometry },
             terms,
-            epilogue: Epilogue::Bias { bias },
+            epilogue: Epilogue::Bias { bias, summand: None, activation: None },
             output,
         }));
         Ok(Some(self.whole(output)))

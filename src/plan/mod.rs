@@ -5,14 +5,18 @@
 
 mod build;
 mod check;
+mod cost;
 mod facts;
 mod forward;
+mod fuse;
+mod least;
 mod lifetime;
 mod linear;
 mod planner;
 mod relevance;
 mod sliding;
 mod step;
+mod uses;
 
 use std::sync::Arc;
 
@@ -21,6 +25,7 @@ use crate::rules::WeightForm;
 use crate::tensor::Tensor;
 
 pub use build::PlanOptions;
+pub use cost::Cost;
 pub(crate) use sliding::Sliding;
 pub use step::*;
 

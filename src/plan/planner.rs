@@ -1,5 +1,6 @@
 //! The planner's workbench: buffers, constants and weights as they are asked for, and the steps many ops share.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::facts::Facts;
@@ -28,6 +29,8 @@ pub(super) struct Planner<'a> {
     pub values: Vec<Option<BufferId>>,
     /// Where each tensor's relevance is, as far as its users have given it.
     pub relevance: Vec<Option<BufferId>>,
+    /// Pairs of a relevance and the values it belongs to: the relevance is 0 wherever the value is not positive.
+    pub positive_only: HashSet<(BufferId, BufferId)>,
 }
 
 impl<'a> Planner<'a> {
@@ -46,6 +49,7 @@ impl<'a> Planner<'a> {
             backward: Vec::new(),
             values: vec![None; network.values.len()],
             relevance: vec![None; network.values.len()],
+            positive_only: HashSet::new(),
         }
     }
 
@@ -115,15 +119,34 @@ impl<'a> Planner<'a> {
         Operand { buffer, inner: 1, count: self.drafts[buffer.0].len }
     }
 
+    /// Whether an operand is read position by position by a step of so many values.
+    pub fn is_whole(&self, operand: &Operand, len: usize) -> bool {
+        operand.inner == 1 && operand.count == len && self.drafts[operand.buffer.0].len == len
+    }
+
     /// A new buffer with `a ∘ b`, by a step of the backward pass.
     pub fn binary(&mut self, op: BinaryOp, a: Operand, b: Operand, len: usize, label: &str) -> BufferId {
         let output = self.buffer(len, label);
-        self.backward.push(Step::Binary(Binary { op, a, b, output, len }));
+        self.backward.push(Step::Binary(Binary { op, a, b, activation: None, output, len }));
         output
+    }
+
+    /// Remembers what is known about the relevance of a node's output, which `own` holds.
+    pub fn note_sign(&mut self, node: &Node, own: BufferId, relevance: BufferId) {
+        if self.facts.relevance_where_positive(node.output) {
+            self.positive_only.insert((relevance, own));
+        }
     }
 
     /// A new buffer with `R / st(z)` at the norm rule's stabiliser, by a step of the backward pass.
     pub fn quotient(&mut self, z: BufferId, relevance: BufferId, label: &str) -> BufferId {
+        let output = self.buffer(self.drafts[z.0].len, label);
+        self.quotients(z, relevance, vec![Piece { factor: None, output }]);
+        output
+    }
+
+    /// `factor · R / st(z)` at the norm rule's stabiliser for each piece, by steps of the backward pass.
+    pub fn quotients(&mut self, z: BufferId, relevance: BufferId, pieces: Vec<Piece>) {
         let len = self.drafts[z.0].len;
         let Stabiliser { kind, epsilon } = self.stabiliser;
         let epsilon = match kind {
@@ -131,8 +154,17 @@ impl<'a> Planner<'a> {
             StabiliserKind::Add | StabiliserKind::Clip => Epsilon::Constant(epsilon),
         };
         let share = Share { relevance, scale: 1.0, epsilon, clip: kind == StabiliserKind::Clip, mask: None };
-        let output = self.buffer(len, label);
-        self.backward.push(Step::Quotient(Quotient { denominator: vec![self.whole(z)], share, output, len }));
+        for pieces in pieces.chunks(2) {
+            let (denominator, share, pieces) = (vec![self.whole(z)], share.clone(), pieces.to_vec());
+            self.backward.push(Step::Quotient(Quotient { denominator, share, pieces, len }));
+        }
+    }
+
+    /// A new buffer with `factor · R / st(z)` at the norm rule's stabiliser, by a step of the backward pass.
+    pub fn scaled_quotient(&mut self, z: BufferId, relevance: BufferId, factor: BufferId, label: &str) -> BufferId {
+        let output = self.buffer(self.drafts[z.0].len, label);
+        let factor = Some((self.whole(factor), Contribution::Plain));
+        self.quotients(z, relevance, vec![Piece { factor, output }]);
         output
     }
 

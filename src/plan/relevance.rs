@@ -66,15 +66,16 @@ impl Planner<'_> {
                 self.resample_adjoint(node, resampling, relevance, None)
             }
             (Op::Resample(resampling), PoolingRule::Norm) => {
-                let share = self.quotient(own, relevance, &node.name);
                 let factor = self.value(node.inputs[0])?;
+                if resampling.maps.is_empty() {
+                    return Ok(self.scaled_quotient(own, relevance, factor, &node.name));
+                }
+                let share = self.quotient(own, relevance, &node.name);
                 self.resample_adjoint(node, resampling, share, Some(factor))
             }
             (_, PoolingRule::Norm) => {
                 // Local response normalisation with its normaliser d held constant: x·(1/d)·R/st(y) = y·R/st(y).
-                let share = self.quotient(own, relevance, &node.name);
-                let len = self.len(node.output);
-                Ok(self.binary(BinaryOp::Mul, self.whole(own), self.whole(share), len, &node.name))
+                Ok(self.scaled_quotient(own, relevance, own, &node.name))
             }
             (_, PoolingRule::Gradient) => {
                 let forward = self.lrn(node, own)?;
@@ -101,13 +102,7 @@ impl Planner<'_> {
             let factor = factor.filter(|_| i == 0);
             value = self.along(&Arc::new(map.transpose()), &shape, *axis, value, factor, Pass::Backward, &label);
         }
-        match factor {
-            Some(factor) if resampling.maps.is_empty() => {
-                let len = self.len(node.output);
-                Ok(self.binary(BinaryOp::Mul, self.whole(factor), self.whole(value), len, &node.name))
-            }
-            _ => Ok(value),
-        }
+        Ok(value)
     }
 
     fn residual_relevance(
@@ -119,13 +114,14 @@ impl Planner<'_> {
         let to = self.shape(node.output);
         let len: usize = to.iter().product();
         let operands = node.inputs.iter().map(|i| self.operand(*i, &to)).collect::<Result<Vec<_>>>()?;
-        // How a branch's contribution takes its share: the sign of the second operand of a difference is turned.
+        let label = format!("relevance of the input of {}", node.name);
+        // The second operand of a difference counts with its sign turned.
         let negative = |i: usize| i > 0 && matches!(node.op, Op::Sub);
-        let (share, op): (_, fn(bool) -> BinaryOp) = match how {
+        let denominator = match how {
             ResidualRule::Norm => {
                 let own = self.value(node.output)?;
-                let op = |negative| if negative { BinaryOp::MulNegated } else { BinaryOp::Mul };
-                (Some(self.quotient(own, relevance, &node.name)), op)
+                self.note_sign(node, own, relevance);
+                Some(own)
             }
             ResidualRule::Bounded => {
                 let mut sum = operands[0];
@@ -133,25 +129,42 @@ impl Planner<'_> {
                     let total = self.binary(BinaryOp::AddMagnitudes, sum, *operand, len, &node.name);
                     sum = self.whole(total);
                 }
-                (Some(self.quotient(sum.buffer, relevance, &node.name)), |_| BinaryOp::MulMagnitude)
+                Some(sum.buffer)
             }
-            ResidualRule::Gradient => (None, |_| BinaryOp::MulNegated),
+            ResidualRule::Gradient => None,
         };
-        let mut pieces = Vec::new();
-        for (i, (input, operand)) in node.inputs.iter().zip(operands).enumerate() {
-            let label = format!("relevance of the input of {}", node.name);
-            let piece = match share {
-                Some(share) => self.binary(op(negative(i)), operand, self.whole(share), len, &label),
-                None if negative(i) => {
+        let mut given = Vec::new();
+        if let Some(denominator) = denominator {
+            let contribution = |i: usize| match how {
+                ResidualRule::Bounded => Contribution::Magnitude,
+                _ if negative(i) => Contribution::Negated,
+                _ => Contribution::Plain,
+            };
+            let pieces: Vec<Piece> = operands
+                .iter()
+                .enumerate()
+                .map(|(i, operand)| Piece {
+                    factor: Some((*operand, contribution(i))),
+                    output: self.buffer(len, label.as_str()),
+                })
+                .collect();
+            given.extend(pieces.iter().map(|p| p.output));
+            self.quotients(denominator, relevance, pieces);
+        } else {
+            for i in 0..node.inputs.len() {
+                given.push(if negative(i) {
                     let one = Operand { buffer: self.constant(vec![1.0], "one"), inner: len, count: 1 };
                     self.binary(BinaryOp::MulNegated, self.whole(relevance), one, len, &label)
-                }
-                None => relevance,
-            };
-            let own = self.shape(*input);
-            pieces.push((*input, self.reduce(piece, &to, &own)?));
+                } else {
+                    relevance
+                });
+            }
         }
-        Ok(pieces)
+        let reduced = node.inputs.iter().zip(given).map(|(input, piece)| {
+            let own = self.shape(*input);
+            Ok((*input, self.reduce(piece, &to, &own)?))
+        });
+        reduced.collect()
     }
 
     fn gate_relevance(&mut self, node: &Node, how: GateRule, relevance: BufferId) -> Result<Vec<(ValueId, BufferId)>> {
@@ -215,9 +228,8 @@ impl Planner<'_> {
             NormalisationRule::Gradient => relevance,
             NormalisationRule::Epsilon => {
                 let own = self.value(node.output)?;
-                let share = self.quotient(own, relevance, &node.name);
                 let x = self.value(node.inputs[0])?;
-                self.binary(BinaryOp::Mul, self.whole(x), self.whole(share), len, &node.name)
+                self.scaled_quotient(own, relevance, x, &node.name)
             }
         };
         if let Some(scale) = &affine.scale {
@@ -235,7 +247,7 @@ impl Planner<'_> {
         });
         let (windows, winners) = pool.ok_or_else(|| Error::shape(self.place(node), "has no winners"))?;
         let output = self.buffer(self.len(node.inputs[0]), format!("relevance of the input of {}", node.name));
-        self.backward.push(Step::MaxPoolAdjoint(MaxPoolAdjoint { windows, winners, relevance, output }));
+        self.backward.push(Step::MaxPoolAdjoint(MaxPoolAdjoint { windows, winners, relevance, divide: None, output }));
         Ok(output)
     }
 
@@ -273,7 +285,7 @@ impl Planner<'_> {
 }
 
 /// Which operand of a product is the gate: the one that comes from a squashing function, else the one that is broadcast.
-fn gate(network: &Network, node: &Node) -> Option<usize> {
+pub(super) fn gate(network: &Network, node: &Node) -> Option<usize> {
     let squashed: Vec<bool> = node.inputs.iter().map(|i| is_squashed(network, *i)).collect();
     let size = |i: ValueId| crate::network::shape::volume(&network.value(i).shape);
     match squashed.as_slice() {

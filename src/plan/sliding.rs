@@ -29,16 +29,6 @@ impl From<&Windows> for Sliding {
     }
 }
 
-/// Positions of one output row that one tap reads.
-pub(crate) struct Segment {
-    /// Where the row's positions lie among the positions walked.
-    pub(crate) at: Range<usize>,
-    /// Those of them whose tap is inside the input, counted from `at.start`.
-    pub(crate) inside: Range<usize>,
-    /// Input position of the first of them; each next one is one stride further.
-    pub(crate) input: usize,
-}
-
 impl Sliding {
     /// Values of an input plane.
     pub(crate) fn input_len(&self) -> usize {
@@ -53,12 +43,6 @@ impl Sliding {
     /// Taps of the window.
     pub(crate) fn taps(&self) -> usize {
         self.kernel.iter().product()
-    }
-
-    /// The position of a tap along each axis.
-    pub(crate) fn tap(&self, tap: usize) -> [usize; 3] {
-        let [_, height, width] = self.kernel;
-        [tap / (height * width), tap / width % height, tap % width]
     }
 
     /// Output positions along an axis at which a tap is inside the input.
@@ -80,30 +64,6 @@ impl Sliding {
         let first = pad.saturating_sub(start).div_ceil(dilation);
         let end = (self.input[axis] + pad).saturating_sub(start).div_ceil(dilation).min(self.kernel[axis]);
         first.min(end)..end
-    }
-
-    /// Walks the output positions of a plane row by row, for one tap.
-    pub(crate) fn walk(&self, tap: usize, positions: Range<usize>, mut visit: impl FnMut(Segment)) {
-        let [z, y, x] = self.tap(tap);
-        let (in_z, in_y, in_x) = (self.inside(0, z), self.inside(1, y), self.inside(2, x));
-        let [_, height, width] = self.output;
-        let mut at = positions.start;
-        while at < positions.end {
-            let (row, column) = (at / width, at % width);
-            let len = (width - column).min(positions.end - at);
-            let (oz, oy) = (row / height, row % height);
-            let first = in_x.start.clamp(column, column + len);
-            let end = in_x.end.clamp(first, column + len);
-            let start = at - positions.start;
-            let mut segment = Segment { at: start..start + len, inside: 0..0, input: 0 };
-            if first < end && in_z.contains(&oz) && in_y.contains(&oy) {
-                segment.inside = first - column..end - column;
-                segment.input = (self.input_at(0, z, oz) * self.input[1] + self.input_at(1, y, oy)) * self.input[2]
-                    + self.input_at(2, x, first);
-            }
-            visit(segment);
-            at += len;
-        }
     }
 }
 

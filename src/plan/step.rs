@@ -156,10 +156,14 @@ pub struct Term {
 /// What a [`Linear`] step does with its sum before it is stored.
 #[derive(Clone, Debug)]
 pub enum Epilogue {
-    /// `acc + bias[channel]`.
+    /// `f(acc + bias[channel] + summand)`.
     Bias {
         /// One value for each channel of the step's output.
         bias: Option<BufferId>,
+        /// Values of the output's shape: the other branch of a residual sum.
+        summand: Option<BufferId>,
+        /// f; none leaves the sum as it is. Any but a PRelu, whose slopes are operands.
+        activation: Option<Activation>,
     },
     /// `share(acc + bias[channel])`: the sum is a denominator.
     Share {
@@ -168,12 +172,14 @@ pub enum Epilogue {
         /// The numerator and the stabiliser; its epsilon is [`Epsilon::Constant`].
         share: Share,
     },
-    /// `part(factor) · acc`, or `acc` alone.
+    /// `part(factor) · acc`, or `acc` alone; then, as a relevance, divided by the denominator of the layer before.
     Multiply {
         /// The factor, indexed by the output's position, and the part of it.
         factor: Option<(Operand, Part)>,
         /// Whether the result adds to what the output holds.
         accumulate: bool,
+        /// What the sum is divided by before it is stored.
+        divide: Option<Divide>,
     },
 }
 
@@ -193,6 +199,19 @@ pub struct Share {
     pub clip: bool,
     /// Keeps only positions where this buffer, of the same shape, has this sign (0 has neither).
     pub mask: Option<(BufferId, Sign)>,
+}
+
+/// `scale · R / st(z)` of a relevance R that a step has just computed; see [`Share`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Divide {
+    /// z, indexed by the output's position.
+    pub denominator: Operand,
+    /// Factor of the result.
+    pub scale: f64,
+    /// The stabiliser's ε.
+    pub epsilon: f64,
+    /// Whether small denominators are clipped to ±ε rather than moved by it.
+    pub clip: bool,
 }
 
 /// A stabiliser's ε.
@@ -231,17 +250,39 @@ pub struct Operand {
     pub count: usize,
 }
 
-/// `output[i] = share(Σ denominator operands at i)`.
+/// `output_k[i] = factor_k[i] · share(Σ denominator operands at i)`.
 #[derive(Clone, Debug)]
 pub struct Quotient {
     /// One or two summands of the denominator.
     pub denominator: Vec<Operand>,
     /// The numerator, stabiliser and mask.
     pub share: Share,
-    /// Where it goes.
-    pub output: BufferId,
+    /// One or two results; two only of a single denominator.
+    pub pieces: Vec<Piece>,
     /// Number of values.
     pub len: usize,
+}
+
+/// A result of a [`Quotient`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Piece {
+    /// What the share is multiplied with.
+    pub factor: Option<(Operand, Contribution)>,
+    /// Where it goes.
+    pub output: BufferId,
+}
+
+/// How a summand of a denominator takes its part of the share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Contribution {
+    /// x.
+    Plain,
+    /// −x.
+    Negated,
+    /// |x|.
+    Magnitude,
+    /// z − x, z being the denominator: the summand that is stored nowhere, x being the other one.
+    Remainder,
 }
 
 /// `output[o, offset + j, i] = factor · Σ_k w[k] · source[o, src[k], i]`, k over row j of the map.
@@ -310,7 +351,7 @@ pub struct MaxPool {
     pub winners: BufferId,
 }
 
-/// `output[i] = Σ_{windows won by i} relevance[window]`.
+/// `output[i] = Σ_{windows won by i} relevance[window]`, then divided by the denominator of the layer before.
 #[derive(Clone, Debug)]
 pub struct MaxPoolAdjoint {
     /// The windows.
@@ -319,6 +360,8 @@ pub struct MaxPoolAdjoint {
     pub winners: BufferId,
     /// R of the pooled values.
     pub relevance: BufferId,
+    /// What the sum is divided by before it is stored.
+    pub divide: Option<Divide>,
     /// R of the input.
     pub output: BufferId,
 }
@@ -383,11 +426,9 @@ pub enum BinaryOp {
     Div,
     /// |a| + |b|.
     AddMagnitudes,
-    /// |a| · b.
-    MulMagnitude,
 }
 
-/// `output[i] = a ∘ b`.
+/// `output[i] = f(a ∘ b)`.
 #[derive(Clone, Debug)]
 pub struct Binary {
     /// ∘.
@@ -396,6 +437,8 @@ pub struct Binary {
     pub a: Operand,
     /// Second operand.
     pub b: Operand,
+    /// f; none leaves the result as it is. Any but a PRelu, whose slopes are operands.
+    pub activation: Option<Activation>,
     /// Where it goes.
     pub output: BufferId,
     /// Number of values.
@@ -490,95 +533,4 @@ pub struct Seed {
     pub samples: usize,
     /// Values of a sample.
     pub sample_len: usize,
-}
-
-impl Step {
-    /// The kernel's name: that of its shader and of its CPU twin.
-    pub fn kernel(&self) -> &'static str {
-        match self {
-            Step::Linear(l) => match l.direction {
-                Direction::Forward => "linear_forward",
-                Direction::Adjoint => "linear_adjoint",
-            },
-            Step::Quotient(_) => "quotient",
-            Step::Resample(_) => "resample",
-            Step::Transpose(_) => "transpose",
-            Step::MaxPool(_) => "max_pool",
-            Step::MaxPoolAdjoint(_) => "max_pool_adjoint",
-            Step::Activation(_) => "activation",
-            Step::ActivationAdjoint(_) => "activation_adjoint",
-            Step::Binary(_) => "binary",
-            Step::Softmax(_) => "softmax",
-            Step::Lrn(_) => "lrn",
-            Step::LrnAdjoint(_) => "lrn_adjoint",
-            Step::SampleRms(_) => "sample_rms",
-            Step::SampleSum(_) => "sample_sum",
-            Step::Seed(_) => "seed",
-        }
-    }
-
-    /// The buffers the step reads, one it adds to included.
-    pub fn reads(&self) -> Vec<BufferId> {
-        let share = |s: &Share| -> Vec<BufferId> {
-            let rms = match s.epsilon {
-                Epsilon::PerSample { buffer, .. } => Some(buffer),
-                Epsilon::Constant(_) => None,
-            };
-            [Some(s.relevance), s.mask.map(|m| m.0), rms].into_iter().flatten().collect()
-        };
-        match self {
-            Step::Linear(l) => {
-                let mut reads: Vec<BufferId> = l.terms.iter().map(|t| t.source).collect();
-                match &l.epilogue {
-                    Epilogue::Bias { bias } => reads.extend(*bias),
-                    Epilogue::Share { bias, share: s } => {
-                        reads.extend(*bias);
-                        reads.extend(share(s));
-                    }
-                    Epilogue::Multiply { factor, accumulate } => {
-                        reads.extend(factor.map(|(operand, _)| operand.buffer));
-                        reads.extend(accumulate.then_some(l.output));
-                    }
-                }
-                reads
-            }
-            Step::Quotient(q) => q.denominator.iter().map(|o| o.buffer).chain(share(&q.share)).collect(),
-            Step::Resample(r) => std::iter::once(r.source).chain(r.factor).collect(),
-            Step::Transpose(t) => vec![t.source],
-            Step::MaxPool(m) => vec![m.source],
-            Step::MaxPoolAdjoint(m) => vec![m.winners, m.relevance],
-            Step::Activation(a) => std::iter::once(a.source).chain(a.slope.map(|s| s.buffer)).collect(),
-            Step::ActivationAdjoint(a) => {
-                [a.source, a.relevance].into_iter().chain(a.slope.map(|s| s.buffer)).collect()
-            }
-            Step::Binary(b) => vec![b.a.buffer, b.b.buffer],
-            Step::Softmax(s) => vec![s.source],
-            Step::Lrn(l) => vec![l.source],
-            Step::LrnAdjoint(l) => vec![l.forward.source, l.relevance],
-            Step::SampleRms(s) => vec![s.source],
-            Step::SampleSum(s) => vec![s.source],
-            Step::Seed(s) => vec![s.logits],
-        }
-    }
-
-    /// The buffers the step writes or adds to.
-    pub fn writes(&self) -> Vec<BufferId> {
-        match self {
-            Step::Linear(l) => vec![l.output],
-            Step::Quotient(q) => vec![q.output],
-            Step::Resample(r) => vec![r.output],
-            Step::Transpose(t) => vec![t.output],
-            Step::MaxPool(m) => vec![m.output, m.winners],
-            Step::MaxPoolAdjoint(m) => vec![m.output],
-            Step::Activation(a) => vec![a.output],
-            Step::ActivationAdjoint(a) => vec![a.output],
-            Step::Binary(b) => vec![b.output],
-            Step::Softmax(s) => vec![s.output],
-            Step::Lrn(l) => vec![l.output],
-            Step::LrnAdjoint(l) => vec![l.output],
-            Step::SampleRms(s) => vec![s.output],
-            Step::SampleSum(s) => vec![s.output],
-            Step::Seed(s) => vec![s.output],
-        }
-    }
 }

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use relprop::network::{AxisMap, Lrn};
 use relprop::plan::{
-    ActivationAdjoint, ActivationForward, ActivationMode, Binary, BinaryOp, BufferId, Direction, Epilogue, Epsilon,
-    Geometry, Linear, LrnAdjoint, LrnForward, MaxPool, MaxPoolAdjoint, Operand, Part, Quotient, Resample, SampleRms,
-    SampleSum, Seed, SeedAmount, SeedRequest, Share, Sign, Softmax, Step, Term, Transpose, Windows,
+    ActivationAdjoint, ActivationForward, ActivationMode, Binary, BinaryOp, BufferId, Contribution, Direction, Divide,
+    Epilogue, Epsilon, Geometry, Linear, LrnAdjoint, LrnForward, MaxPool, MaxPoolAdjoint, Operand, Part, Piece,
+    Quotient, Resample, SampleRms, SampleSum, Seed, SeedAmount, SeedRequest, Share, Sign, Softmax, Step, Term,
+    Transpose, Windows,
 };
 use relprop::rules::WeightForm;
 use relprop::{Activation, Tensor};
@@ -29,7 +30,7 @@ pub const ALL: &[(&str, Make, f64, f64)] = &[
     ("quotient", quotient, 1e-15, 3e-7),
     ("resample", resample, 1e-15, 3e-7),
     ("transpose", transpose, 0.0, 0.0),
-    ("max_pool", max_pool, 0.0, 0.0),
+    ("max_pool", max_pool, 1e-15, 3e-7),
     ("activation", activation, 1e-14, 1e-6),
     ("activation_adjoint", activation_adjoint, 1e-8, 1e-6),
     ("binary", binary, 1e-15, 3e-7),
@@ -113,6 +114,25 @@ impl Random {
 
     fn part(&mut self) -> Part {
         self.one_of(&[Part::All, Part::Positive, Part::Negative])
+    }
+
+    fn divide(&mut self, case: &mut Case, sizes: &[usize]) -> Divide {
+        Divide {
+            denominator: self.operand(case, "denominator", sizes),
+            scale: self.one_of(&[1.0, -0.5, 2.0]),
+            epsilon: self.one_of(&[0.25, 1.0 / 64.0]),
+            clip: self.flip(),
+        }
+    }
+
+    /// Mostly an activation that rounds nothing.
+    fn exact_activation(&mut self) -> Option<Activation> {
+        match self.between(0, 3) {
+            0 => None,
+            1 => Some(Activation::Relu),
+            2 => Some(Activation::Clip { low: -0.5, high: 1.0 }),
+            _ => Some(Activation::LeakyRelu { alpha: 0.125 }),
+        }
     }
 
     fn geometry(&mut self) -> Geometry {
@@ -204,11 +224,15 @@ pub fn linear(r: &mut Random, direction: Direction) -> Case {
     let bias = if r.flip() { Some(r.input(&mut case, "bias", output[1])) } else { None };
     let accumulate = r.flip();
     let epilogue = match r.between(0, 2) {
-        0 => Epilogue::Bias { bias },
+        0 => {
+            let summand = r.flip().then(|| r.input(&mut case, "summand", len));
+            Epilogue::Bias { bias, summand, activation: r.exact_activation() }
+        }
         1 => Epilogue::Share { bias, share: r.share(&mut case, len) },
         _ => Epilogue::Multiply {
             factor: r.flip().then(|| (r.operand(&mut case, "factor", &output), r.part())),
             accumulate,
+            divide: r.flip().then(|| r.divide(&mut case, &output)),
         },
     };
     let output = case.updated("output", r.eighths(len));
@@ -220,15 +244,23 @@ fn quotient(r: &mut Random) -> Case {
     let sizes = r.sizes();
     let len: usize = sizes.iter().product();
     let mut case = Case::new(sizes[0]);
-    let denominator = (0..r.between(1, 2)).map(|_| r.operand(&mut case, "denominator", &sizes)).collect();
+    let denominators = r.between(1, 2);
+    let denominator = (0..denominators).map(|_| r.operand(&mut case, "denominator", &sizes)).collect();
     let mut share = r.share(&mut case, len);
     if r.flip() {
         let rms = (0..sizes[0]).map(|_| r.between(1, 16) as f64 / 8.0).collect();
         let buffer = case.input("rms", rms);
         share.epsilon = Epsilon::PerSample { buffer, sample_len: sizes[1] * sizes[2], factor: 0.25 };
     }
-    let output = case.output("output", len);
-    case.step(Step::Quotient(Quotient { denominator, share, output, len }));
+    let pieces = if denominators == 1 { r.between(1, 2) } else { 1 };
+    let pieces = (0..pieces)
+        .map(|_| {
+            let how = [Contribution::Plain, Contribution::Negated, Contribution::Magnitude, Contribution::Remainder];
+            let factor = r.flip().then(|| (r.operand(&mut case, "factor", &sizes), r.one_of(&how)));
+            Piece { factor, output: case.output("output", len) }
+        })
+        .collect();
+    case.step(Step::Quotient(Quotient { denominator, share, pieces, len }));
     case
 }
 
@@ -306,7 +338,9 @@ fn max_pool(r: &mut Random) -> Case {
     case.step(Step::MaxPool(MaxPool { windows: w, source, output: pooled, winners }));
     let relevance = r.input(&mut case, "relevance", output);
     let returned = case.output("returned", input);
-    case.step(Step::MaxPoolAdjoint(MaxPoolAdjoint { windows: w, winners, relevance, output: returned }));
+    let sizes = [1, w.planes, input / w.planes];
+    let divide = r.flip().then(|| r.divide(&mut case, &sizes));
+    case.step(Step::MaxPoolAdjoint(MaxPoolAdjoint { windows: w, winners, relevance, divide, output: returned }));
     case
 }
 
@@ -392,7 +426,6 @@ fn binary(r: &mut Random) -> Case {
         BinaryOp::MulNegated,
         BinaryOp::Div,
         BinaryOp::AddMagnitudes,
-        BinaryOp::MulMagnitude,
     ]);
     let mut case = Case::new(1);
     let a = r.operand(&mut case, "a", &sizes);
@@ -401,7 +434,7 @@ fn binary(r: &mut Random) -> Case {
         b = whole(case.input("divisor", (0..len).map(|_| r.between(1, 40) as f64 / 8.0).collect()), len);
     }
     let output = case.output("output", len);
-    case.step(Step::Binary(Binary { op, a, b, output, len }));
+    case.step(Step::Binary(Binary { op, a, b, activation: r.exact_activation(), output, len }));
     case
 }
 

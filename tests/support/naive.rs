@@ -1,8 +1,8 @@
 //! Every step by the sum its documentation states, in double precision, with nothing clever.
 
 use relprop::plan::{
-    ActivationMode, BinaryOp, BufferId, Direction, Epilogue, Epsilon, Linear, LrnForward, Operand, Part, Plan,
-    SeedAmount, SeedRequest, Share, Sign, Step, Windows,
+    ActivationMode, BinaryOp, BufferId, Contribution, Direction, Divide, Epilogue, Epsilon, Linear, LrnForward,
+    Operand, Part, Piece, Plan, SeedAmount, SeedRequest, Share, Sign, Step, Windows,
 };
 use relprop::{Activation, Tensor};
 
@@ -71,6 +71,10 @@ pub fn erf(x: f64) -> f64 {
     std::f64::consts::FRAC_2_SQRT_PI * (-x * x).exp() * sum
 }
 
+fn activated(f: &Option<Activation>, x: f64) -> f64 {
+    f.as_ref().map_or(x, |f| activation(f, x))
+}
+
 fn part(part: Part, x: f64) -> f64 {
     match part {
         Part::All => x,
@@ -107,12 +111,38 @@ impl State<'_> {
         if keep { share.scale * self.of(share.relevance)[i] / stable } else { 0.0 }
     }
 
+    fn divide(&self, divide: &Option<Divide>, i: usize, r: f64) -> f64 {
+        divide.map_or(r, |d| {
+            let z = self.operand(&d.denominator, i);
+            let sign = if z >= 0.0 { 1.0 } else { -1.0 };
+            let stable = if d.clip { sign * z.abs().max(d.epsilon) } else { z + sign * d.epsilon };
+            d.scale * r / stable
+        })
+    }
+
     fn step(&mut self, step: &Step, requests: &[SeedRequest]) {
         let result = match step {
             Step::Linear(l) => self.linear(l),
-            Step::Quotient(q) => (0..q.len)
-                .map(|i| self.share(&q.share, i, q.denominator.iter().map(|o| self.operand(o, i)).sum()))
-                .collect(),
+            Step::Quotient(q) => {
+                let piece = |p: &Piece, i: usize| {
+                    let z = q.denominator.iter().map(|o| self.operand(o, i)).sum();
+                    let share = self.share(&q.share, i, z);
+                    share
+                        * p.factor.map_or(1.0, |(operand, how)| match how {
+                            Contribution::Plain => self.operand(&operand, i),
+                            Contribution::Negated => -self.operand(&operand, i),
+                            Contribution::Magnitude => self.operand(&operand, i).abs(),
+                            Contribution::Remainder => z - self.operand(&operand, i),
+                        })
+                };
+                let mut pieces: Vec<Vec<f64>> =
+                    q.pieces.iter().map(|p| (0..q.len).map(|i| piece(p, i)).collect()).collect();
+                let first = pieces.remove(0);
+                if let (Some(second), [_, p]) = (pieces.pop(), q.pieces.as_slice()) {
+                    self.values[p.output.0] = second;
+                }
+                first
+            }
             Step::Resample(r) => {
                 let mut y = self.of(r.output).to_vec();
                 for o in 0..r.outer {
@@ -151,7 +181,7 @@ impl State<'_> {
                 for (w, r) in self.of(m.relevance).iter().enumerate() {
                     y[w / size * plane + self.of(m.winners)[w] as usize] += r;
                 }
-                y
+                y.into_iter().enumerate().map(|(i, y)| self.divide(&m.divide, i, y)).collect()
             }
             Step::Activation(a) => (0..a.len)
                 .map(|i| self.activation_at(&a.activation, a.slope.as_ref(), i, self.of(a.source)[i]))
@@ -173,15 +203,15 @@ impl State<'_> {
             Step::Binary(b) => (0..b.len)
                 .map(|i| {
                     let (x, y) = (self.operand(&b.a, i), self.operand(&b.b, i));
-                    match b.op {
+                    let value = match b.op {
                         BinaryOp::Add => x + y,
                         BinaryOp::Sub => x - y,
                         BinaryOp::Mul => x * y,
                         BinaryOp::MulNegated => -x * y,
                         BinaryOp::Div => x / y,
                         BinaryOp::AddMagnitudes => x.abs() + y.abs(),
-                        BinaryOp::MulMagnitude => x.abs() * y,
-                    }
+                    };
+                    activated(&b.activation, value)
                 })
                 .collect(),
             Step::Softmax(s) => (0..s.outer * s.size * s.inner)
@@ -315,11 +345,14 @@ impl State<'_> {
         }
         let bias = |bias: &Option<BufferId>, i: usize| bias.map_or(0.0, |b| self.of(b)[i / plane % channels]);
         let finish = |(i, acc): (usize, f64)| match &l.epilogue {
-            Epilogue::Bias { bias: b } => acc + bias(b, i),
+            Epilogue::Bias { bias: b, summand, activation } => {
+                activated(activation, acc + bias(b, i) + summand.map_or(0.0, |s| self.of(s)[i]))
+            }
             Epilogue::Share { bias: b, share } => self.share(share, i, acc + bias(b, i)),
-            Epilogue::Multiply { factor, accumulate } => {
+            Epilogue::Multiply { factor, accumulate, divide } => {
                 let factor = factor.map_or(1.0, |(operand, p)| part(p, self.operand(&operand, i)));
-                acc * factor + if *accumulate { self.of(l.output)[i] } else { 0.0 }
+                let sum = acc * factor + if *accumulate { self.of(l.output)[i] } else { 0.0 };
+                self.divide(divide, i, sum)
             }
         };
         acc.into_iter().enumerate().map(finish).collect()

@@ -1,0 +1,93 @@
+//! The floats that the kernels compute in, as SIMD vectors: the `pulp` crate picks the widest instructions the machine has.
+
+use pulp::Simd;
+pub(super) use pulp::WithSimd;
+
+use crate::tensor::Real;
+
+/// A float that the host's kernels compute in: `f32` or `f64`.
+pub trait Vector: Real {
+    /// As many floats as a register of the instruction set `S` holds.
+    #[doc(hidden)]
+    type Lanes<S: Simd>: Copy;
+
+    /// How many those are.
+    #[doc(hidden)]
+    fn lanes<S: Simd>() -> usize;
+
+    /// Whole registers of values, and those left over.
+    #[doc(hidden)]
+    fn split<S: Simd>(values: &[Self]) -> (&[Self::Lanes<S>], &[Self]);
+
+    /// Whole registers of values, and those left over.
+    #[doc(hidden)]
+    fn split_mut<S: Simd>(values: &mut [Self]) -> (&mut [Self::Lanes<S>], &mut [Self]);
+
+    /// The same value in every lane.
+    #[doc(hidden)]
+    fn splat<S: Simd>(simd: S, value: Self) -> Self::Lanes<S>;
+
+    /// a + b.
+    #[doc(hidden)]
+    fn sum<S: Simd>(simd: S, a: Self::Lanes<S>, b: Self::Lanes<S>) -> Self::Lanes<S>;
+
+    /// a · b + c, rounded once where the machine can.
+    #[doc(hidden)]
+    fn mul_add<S: Simd>(simd: S, a: Self::Lanes<S>, b: Self::Lanes<S>, c: Self::Lanes<S>) -> Self::Lanes<S>;
+
+    /// The sum of all lanes.
+    #[doc(hidden)]
+    fn reduce<S: Simd>(simd: S, a: Self::Lanes<S>) -> Self;
+}
+
+macro_rules! vector {
+    ($float:ty, $lanes:ident, $count:ident, $split:ident, $split_mut:ident, $splat:ident, $add:ident, $mul_add:ident, $reduce:ident) => {
+        impl Vector for $float {
+            type Lanes<S: Simd> = S::$lanes;
+
+            #[inline(always)]
+            fn lanes<S: Simd>() -> usize {
+                S::$count
+            }
+
+            #[inline(always)]
+            fn split<S: Simd>(values: &[Self]) -> (&[S::$lanes], &[Self]) {
+                S::$split(values)
+            }
+
+            #[inline(always)]
+            fn split_mut<S: Simd>(values: &mut [Self]) -> (&mut [S::$lanes], &mut [Self]) {
+                S::$split_mut(values)
+            }
+
+            #[inline(always)]
+            fn splat<S: Simd>(simd: S, value: Self) -> S::$lanes {
+                simd.$splat(value)
+            }
+
+            #[inline(always)]
+            fn sum<S: Simd>(simd: S, a: S::$lanes, b: S::$lanes) -> S::$lanes {
+                simd.$add(a, b)
+            }
+
+            #[inline(always)]
+            fn mul_add<S: Simd>(simd: S, a: S::$lanes, b: S::$lanes, c: S::$lanes) -> S::$lanes {
+                simd.$mul_add(a, b, c)
+            }
+
+            #[inline(always)]
+            fn reduce<S: Simd>(simd: S, a: S::$lanes) -> Self {
+                simd.$reduce(a)
+            }
+        }
+    };
+}
+
+vector!(f32, f32s, F32_LANES, as_simd_f32s, as_mut_simd_f32s, splat_f32s, add_f32s, mul_add_e_f32s, reduce_sum_f32s);
+vector!(f64, f64s, F64_LANES, as_simd_f64s, as_mut_simd_f64s, splat_f64s, add_f64s, mul_add_e_f64s, reduce_sum_f64s);
+
+/// Runs an operation with the machine's widest instructions.
+#[inline(always)]
+pub(super) fn dispatch<O: WithSimd>(operation: O) -> O::Output {
+    pulp::Arch::new().dispatch(operation)
+}

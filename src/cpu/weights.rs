@@ -1,0 +1,102 @@
+//! Weights in the form, precision and order that the kernels read, prepared once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::linear::Method;
+use super::panels::WeightPanels;
+use super::phases::{Phase, phases};
+use super::vector::Vector;
+use crate::plan::{Direction, Linear, Plan, Sliding, Step, Weight, WeightId};
+use crate::rules::WeightForm;
+use crate::tensor::{Data, Real, Tensor};
+
+/// The weights of a plan.
+#[derive(Debug)]
+pub(super) struct Weights<T> {
+    plain: HashMap<WeightId, Plain<T>>,
+    panels: HashMap<PanelKey, WeightPanels<T>>,
+}
+
+/// What a weight's panels depend on: steps that agree in it share them.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct PanelKey {
+    weight: WeightId,
+    direction: Direction,
+    groups: usize,
+    /// The taps of each phase.
+    taps: Vec<Vec<usize>>,
+}
+
+impl PanelKey {
+    fn new(weight: WeightId, step: &Linear, phases: &[Phase]) -> PanelKey {
+        let taps = phases.iter().map(|p| p.taps.iter().map(|t| t.0).collect()).collect();
+        PanelKey { weight, direction: step.direction, groups: step.geometry.groups, taps }
+    }
+}
+
+/// Weights in the network's order.
+#[derive(Debug)]
+enum Plain<T> {
+    /// The network's own: there is nothing to change.
+    Shared(Arc<Tensor>),
+    Own(Vec<T>),
+}
+
+impl<T: Real> Plain<T> {
+    fn new(weight: &Weight) -> Plain<T> {
+        let form = weight.form;
+        match (form, weight.tensor.data()) {
+            (WeightForm::Plain, data) if T::view(data).is_some() => Plain::Shared(weight.tensor.clone()),
+            (_, Data::F32(values)) => Plain::Own(formed(values, form, |w| f64::from(*w))),
+            (_, Data::F64(values)) => Plain::Own(formed(values, form, |w| *w)),
+            (_, Data::I64(values)) => Plain::Own(formed(values, form, |w| *w as f64)),
+        }
+    }
+
+    fn values(&self) -> &[T] {
+        match self {
+            Plain::Shared(tensor) => T::view(tensor.data()).unwrap_or_default(),
+            Plain::Own(values) => values,
+        }
+    }
+}
+
+/// The form of each weight, computed in double precision and then rounded.
+fn formed<S: Sync, T: Real>(values: &[S], form: WeightForm, exact: impl Fn(&S) -> f64 + Sync) -> Vec<T> {
+    values.par_iter().map(|w| T::of(form.of(exact(w)))).collect()
+}
+
+impl<T: Vector> Weights<T> {
+    /// Prepares the weights of every step.
+    pub(super) fn new(plan: &Plan) -> Weights<T> {
+        let mut weights = Weights { plain: HashMap::new(), panels: HashMap::new() };
+        for step in plan.prologue.iter().chain(&plan.forward).chain(&plan.backward) {
+            let Step::Linear(step) = step else { continue };
+            for term in &step.terms {
+                let weight = &plan.weights[term.weight.0];
+                if Method::of(step) != Method::Convolution {
+                    weights.plain.entry(term.weight).or_insert_with(|| Plain::new(weight));
+                    continue;
+                }
+                let phases = phases(step.direction, &Sliding::from(&step.geometry));
+                weights.panels.entry(PanelKey::new(term.weight, step, &phases)).or_insert_with(|| {
+                    WeightPanels::new(Plain::<T>::new(weight).values(), &step.geometry, step.direction, &phases)
+                });
+            }
+        }
+        weights
+    }
+
+    /// The weights of a term in the network's order; `new` has prepared those of every step.
+    pub(super) fn plain(&self, weight: WeightId) -> &[T] {
+        self.plain[&weight].values()
+    }
+
+    /// The weights of a term as panels.
+    pub(super) fn panels(&self, weight: WeightId, step: &Linear, phases: &[Phase]) -> &WeightPanels<T> {
+        &self.panels[&PanelKey::new(weight, step, phases)]
+    }
+}
