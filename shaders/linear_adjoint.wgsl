@@ -4,142 +4,179 @@
 // Epilogues: as linear_forward's, with channels c. A term reads its own source and weights.
 // Shapes: source: batch × M × output; output, factor's positions: batch × C × input, "input" and "output" being those of
 // the convolution; weights: shared/linear.wgsl.
-// As a matrix product: rows are c, columns (n, q), the depth (tap, m) with m fastest, padded to whole vec4s.
-// Dispatch: one workgroup a tile of a group's product, row tiles fastest, then column tiles, then groups (with DIRECT:
-// one thread a value, 64 a workgroup); workgroups folded into two dimensions.
+// As a matrix product: rows are c, columns (n, q), the depth (tap, m) with m fastest.
+// STRIDED: the outputs q ≡ o (mod stride) are a phase of their own, for every o: all of them have the same taps, those with
+// k·dilation ≡ o + pad, and the product of a phase has no holes. Its columns are (n, j) with q = j·stride + o.
+// Dispatch: row tiles fastest, then column tiles, then phases, then groups, in workgroups folded into two dimensions; what
+// a tile is says the body's file.
 
 #include "shared/linear.wgsl"
 
-fn store(column: u32, group: u32, row: u32, sum: f32) {
-    let n = column / params.input_plane;
-    let q = column % params.input_plane;
-    let channel = (params.group_first + group) * params.c_per_group + row;
-    finish((n * params.c_total + channel) * params.input_plane + q, channel, sum);
+fn channels() -> u32 {
+    return params.m_len;
 }
 
-// Where a column's values lie: `base` is the index of channel m_first of the group, `origin` is q + pad.
-struct Column {
-    base: u32,
-    origin: vec3<i32>,
-    inside: bool,
+fn source_plane() -> u32 {
+    return params.output_plane;
 }
 
-fn find_column(column: u32, group: u32) -> Column {
-    let n = column / params.input_plane;
-    let q = column % params.input_plane;
-    let channel = (params.group_first + group) * params.m_per_group + params.m_first;
-    let base = (n * params.m_total + channel) * params.output_plane;
-    let inside = column < params.columns;
-#if POINTWISE
-    return Column(base + q, vec3<i32>(), inside);
-#else
-    let z = q / (params.input_y * params.input_x) + params.pad_z;
-    let y = (q / params.input_x) % params.input_y + params.pad_y;
-    let x = q % params.input_x + params.pad_x;
-    return Column(base, vec3<i32>(vec3<u32>(z, y, x)), inside);
-#endif
+fn source_sizes() -> vec3<u32> {
+    return axes(params.output_z, params.output_y, params.output_x);
 }
 
-#if !POINTWISE
-// The index of a position (times the stride) relative to its channel, or −1 where no output lies.
-fn position_index(position: vec3<i32>) -> i32 {
-    if position.x < 0 || position.y < 0 || position.z < 0 {
-        return -1;
-    }
-    let p = vec3<u32>(position);
+fn result_plane() -> u32 {
+    return params.input_plane;
+}
+
+fn result_channel(slice: Slice, row: u32) -> u32 {
+    return (params.group_first + slice.group) * params.c_per_group + row;
+}
+
 #if STRIDED
-    let strides = vec3<u32>(params.stride_z, params.stride_y, params.stride_x);
-    let o = p / strides;
-    if any(o * strides != p) {
-        return -1;
+// What is to be known of one axis of a phase that begins at `offset`: its taps, the first of them, and that one's shift.
+fn axis_taps(offset: u32, pad: u32, stride: u32, dilation: u32, kernel: u32, step: u32) -> vec3<i32> {
+    let residue = (offset + pad) % stride;
+    var first = 0u;
+    while first < min(step, kernel) && first * dilation % stride != residue {
+        first++;
     }
-#else
-    let o = p;
-#endif
-    if o.x >= params.output_z || o.y >= params.output_y || o.z >= params.output_x {
-        return -1;
+    // No tap reaches the phase.
+    if first >= min(step, kernel) {
+        return vec3<i32>();
     }
-    return i32((o.x * params.output_y + o.y) * params.output_x + o.z);
+    let shift = (i32(offset + pad) - i32(first * dilation)) / i32(stride);
+    return vec3<i32>(i32((kernel - 1u - first) / step + 1u), i32(first), shift);
 }
+
+fn find_slice(i: u32) -> Slice {
+    let strides = axes(params.stride_z, params.stride_y, params.stride_x);
+    let phases = strides.x * strides.y * strides.z;
+    let offset = unflat(i % phases, strides);
+    let kernel = kernel_sizes();
+    let z = axis_taps(offset.x, params.pad_z, strides.x, params.dilation_z, kernel.x, params.tap_step_z);
+    let y = axis_taps(offset.y, params.pad_y, strides.y, params.dilation_y, kernel.y, params.tap_step_y);
+    let x = axis_taps(offset.z, params.pad_x, strides.z, params.dilation_x, kernel.z, params.tap_step_x);
+    var taps = vec3<u32>(vec3<i32>(z.x, y.x, x.x));
+    if taps.x * taps.y * taps.z == 0u {
+        taps = vec3<u32>();
+    }
+    return Slice(i / phases, taps, vec3<u32>(vec3<i32>(z.y, y.y, x.y)), vec3<i32>(z.z, y.z, x.z), offset);
+}
+
+fn tap_shift(slice: Slice, tap: vec3<u32>) -> vec3<i32> {
+    let strides = axes(params.stride_z, params.stride_y, params.stride_x);
+    let steps = axes(params.tap_step_z, params.tap_step_y, params.tap_step_x);
+    let dilations = axes(params.dilation_z, params.dilation_y, params.dilation_x);
+    // A whole number: a step is the least for which it is.
+    return slice.shift - vec3<i32>(tap * (steps * dilations / strides));
+}
+
+fn tap_number(slice: Slice, tap: vec3<u32>) -> u32 {
+    let k = slice.first + tap * axes(params.tap_step_z, params.tap_step_y, params.tap_step_x);
+    return (k.x * params.kernel_y + k.y) * params.kernel_x + k.z;
+}
+
+fn phase_sizes() -> vec3<u32> {
+    return axes(params.phase_z, params.phase_y, params.phase_x);
+}
+
+// Sample and number in the phase of a column.
+fn column_place(column: u32) -> vec2<u32> {
+    let plane = params.phase_z * params.phase_y * params.phase_x;
+    return vec2<u32>(column / plane, column % plane);
+}
+
+// The output position of a column.
+fn result_position(number: u32, slice: Slice) -> vec3<u32> {
+    return unflat(number, phase_sizes()) * axes(params.stride_z, params.stride_y, params.stride_x) + slice.offset;
+}
+
+fn is_inside(q: vec3<u32>) -> bool {
+    return q.x < params.input_z && q.y < params.input_y && q.z < params.input_x;
+}
+
+// The index of a column's output in channel 0, or NOWHERE.
+fn result_index(column: u32, slice: Slice) -> u32 {
+    let place = column_place(column);
+    let q = result_position(place.y, slice);
+    let at = place.x * params.c_total * params.input_plane + (q.x * params.input_y + q.y) * params.input_x + q.z;
+    return select(NOWHERE, at, column < params.columns && is_inside(q));
+}
+#else
+fn find_slice(i: u32) -> Slice {
+    return Slice(i, kernel_sizes(), vec3<u32>(), vec3<i32>(), vec3<u32>());
+}
+
+fn tap_shift(slice: Slice, tap: vec3<u32>) -> vec3<i32> {
+    return -vec3<i32>(tap * axes(params.dilation_z, params.dilation_y, params.dilation_x));
+}
+
+fn tap_number(slice: Slice, tap: vec3<u32>) -> u32 {
+    return (tap.x * params.kernel_y + tap.y) * params.kernel_x + tap.z;
+}
+
+// The index of a column's output in channel 0, or NOWHERE.
+fn result_index(column: u32, slice: Slice) -> u32 {
+    let n = column / params.input_plane;
+    return select(NOWHERE, n * (params.c_total - 1u) * params.input_plane + column, column < params.columns);
+}
+#endif
+
+fn find_column(column: u32, slice: Slice) -> Column {
+    let channel = (params.group_first + slice.group) * params.m_per_group + params.m_first;
+#if STRIDED
+    let place = column_place(column);
+    let inside = column < params.columns && is_inside(result_position(place.y, slice));
+    let n = place.x;
+    var origin = vec3<i32>(unflat(place.y, phase_sizes()));
+#else
+    let n = column / params.input_plane;
+    let q = column % params.input_plane;
+    let inside = column < params.columns;
+#endif
+    let base = i32((n * params.m_total + channel) * params.output_plane);
+#if POINTWISE
+    return Column(base + i32(q), vec3<i32>(select(FAR, 0, inside), 0, 0));
+#else
+#if !STRIDED
+    let position = unflat(q, axes(params.input_z, params.input_y, params.input_x));
+    var origin = vec3<i32>(position + axes(params.pad_z, params.pad_y, params.pad_x));
+#endif
+    let at = base + flat(origin, source_sizes());
+    origin.x = select(FAR, origin.x, inside);
+    return Column(at, origin);
+#endif
+}
+
+#if SCALAR_WEIGHTS
+// The index of a row's weight for a tap (its number) and channel.
+fn weight_index(slice: Slice, tap: u32, channel: u32, row: u32) -> u32 {
+    return ((slice.group * params.taps + tap) * params.c_per_group + row) * params.pitch * 4u + channel;
+}
+#else
+#if ROWS
+// The index of four rows' weights for a tap (its number) and channel; they lie turned around, rows fastest.
+fn weights_index(slice: Slice, tap: u32, channel: u32, row: u32) -> u32 {
+    return ((slice.group * params.taps + tap) * params.m_len + channel) * params.pitch + row / 4u;
+}
+#else
+// The index of a row's weights for a tap (its number) and four channels.
+fn weights_index(slice: Slice, tap: u32, channel: u32, row: u32) -> u32 {
+    return ((slice.group * params.taps + tap) * params.c_per_group + row) * params.pitch + channel / 4u;
+}
+#endif
 #endif
 
 #if DIRECT
-fn direct_sum(column: u32, group: u32, row: u32) -> f32 {
-    let at = find_column(column, group);
-    let row_pitch = params.pitch * 4u;
-    var sum = 0.0;
-    for (var term = 0u; term < TERMS; term++) {
-        for (var tap = 0u; tap < params.taps; tap++) {
-#if POINTWISE
-            let position = 0;
-#else
-            let position = position_index(at.origin - tap_offset(tap));
-            if position < 0 {
-                continue;
-            }
-#endif
-            let weights = ((group * params.taps + tap) * params.c_per_group + row) * row_pitch;
-            let values = at.base + u32(position);
-            for (var m = 0u; m < params.m_len; m++) {
-                sum += weight_at(term, weights + m) * source_at(term, values + m * params.output_plane);
-            }
-        }
-    }
-    return sum;
-}
 #include "shared/linear_direct.wgsl"
 #else
-#if POINTWISE
-fn load_source(term: u32, column: Column, depth: u32) -> f32 {
-    if !column.inside || depth >= params.m_len {
-        return 0.0;
-    }
-    return source_at(term, column.base + depth * params.output_plane);
-}
+#if ROWS
+#include "shared/linear_rows.wgsl"
 #else
-fn describe_depth(depth: u32) -> vec4<i32> {
-    let tap = depth / (params.pitch * 4u);
-    let m = depth % (params.pitch * 4u);
-    let offset = select(-1, i32(m * params.output_plane), depth < params.depth && m < params.m_len);
-    return vec4<i32>(offset, tap_offset(tap));
-}
-
-fn load_source(term: u32, column: Column, depth: vec4<i32>) -> f32 {
-    let position = position_index(column.origin - depth.yzw);
-    if !column.inside || depth.x < 0 || position < 0 {
-        return 0.0;
-    }
-    return source_at(term, column.base + u32(depth.x + position));
-}
-#endif
+#if DENSE
+#include "shared/linear_dense.wgsl"
+#else
 #include "shared/linear_tiles.wgsl"
-
-// Four depths (m) of row c, four of them a vec4 in memory; 0 past the last row or depth.
-fn row_weights(term: u32, group: u32, c: u32, depth: u32) -> vec4<f32> {
-    if c >= params.c_per_group || depth >= params.depth {
-        return vec4<f32>();
-    }
-    let tap = (depth / 4u) / params.pitch;
-    let m = (depth / 4u) % params.pitch;
-    return weight_at(term, ((group * params.taps + tap) * params.c_per_group + c) * params.pitch + m);
-}
-
-fn load_weights(term: u32, group: u32, row_tile: u32, first: u32, thread: u32) {
-    // A thread turns blocks of 4 rows × 4 depths around.
-    for (var i = thread; i < TILE_K / 4u * THREADS_M; i += THREADS) {
-        let k = (i % (TILE_K / 4u)) * 4u;
-        let row = i / (TILE_K / 4u);
-        let c = row_tile * TILE_M + row * 4u;
-        let block = transpose(mat4x4<f32>(
-            row_weights(term, group, c, first + k),
-            row_weights(term, group, c + 1u, first + k),
-            row_weights(term, group, c + 2u, first + k),
-            row_weights(term, group, c + 3u, first + k),
-        ));
-        tile_weights[k * THREADS_M + row] = block[0];
-        tile_weights[(k + 1u) * THREADS_M + row] = block[1];
-        tile_weights[(k + 2u) * THREADS_M + row] = block[2];
-        tile_weights[(k + 3u) * THREADS_M + row] = block[3];
-    }
-}
+#endif
+#endif
 #endif

@@ -4,113 +4,87 @@
 // holds with `accumulate` (MULTIPLY), and then scale·(that)/st(denominator) (DIVIDE). A term reads its own source and weights.
 // Shapes: source: batch × C × input; output, relevance, mask: batch × M × output; bias: M; weights: shared/linear.wgsl.
 // As a matrix product: rows are m, columns (n, p), the depth (tap, c) with c fastest.
-// Dispatch: one workgroup a tile of a group's product, row tiles fastest, then column tiles, then groups (with DIRECT:
-// one thread a value, 64 a workgroup); workgroups folded into two dimensions.
+// Dispatch: row tiles fastest, then column tiles, then groups, in workgroups folded into two dimensions; what a tile is
+// says the body's file.
 
 #include "shared/linear.wgsl"
 
-fn store(column: u32, group: u32, row: u32, sum: f32) {
-    let n = column / params.output_plane;
-    let p = column % params.output_plane;
-    let channel = (params.group_first + group) * params.m_per_group + params.m_first + row;
-    finish((n * params.m_total + channel) * params.output_plane + p, channel, sum);
+fn channels() -> u32 {
+    return params.c_per_group;
 }
 
-// Where a column's values lie: `base` is the index of channel 0 of the group, `origin` the position of tap 0.
-struct Column {
-    base: u32,
-    origin: vec3<i32>,
-    inside: bool,
+fn source_plane() -> u32 {
+    return params.input_plane;
 }
 
-fn find_column(column: u32, group: u32) -> Column {
+fn source_sizes() -> vec3<u32> {
+    return axes(params.input_z, params.input_y, params.input_x);
+}
+
+fn result_plane() -> u32 {
+    return params.output_plane;
+}
+
+fn result_channel(slice: Slice, row: u32) -> u32 {
+    return (params.group_first + slice.group) * params.m_per_group + params.m_first + row;
+}
+
+fn find_slice(i: u32) -> Slice {
+    return Slice(i, kernel_sizes(), vec3<u32>(), vec3<i32>(), vec3<u32>());
+}
+
+fn tap_shift(slice: Slice, tap: vec3<u32>) -> vec3<i32> {
+    return vec3<i32>(tap * axes(params.dilation_z, params.dilation_y, params.dilation_x));
+}
+
+fn tap_number(slice: Slice, tap: vec3<u32>) -> u32 {
+    return (tap.x * params.kernel_y + tap.y) * params.kernel_x + tap.z;
+}
+
+// The index of a column's output in channel 0, or NOWHERE.
+fn result_index(column: u32, slice: Slice) -> u32 {
+    let n = column / params.output_plane;
+    return select(NOWHERE, n * (params.m_total - 1u) * params.output_plane + column, column < params.columns);
+}
+
+fn find_column(column: u32, slice: Slice) -> Column {
     let n = column / params.output_plane;
     let p = column % params.output_plane;
-    let base = (n * params.c_total + (params.group_first + group) * params.c_per_group) * params.input_plane;
-    let inside = column < params.columns;
+    let base = i32((n * params.c_total + (params.group_first + slice.group) * params.c_per_group) * params.input_plane);
 #if POINTWISE
-    return Column(base + p, vec3<i32>(), inside);
+    return Column(base + i32(p), vec3<i32>(select(FAR, 0, column < params.columns), 0, 0));
 #else
-    let z = p / (params.output_y * params.output_x);
-    let y = (p / params.output_x) % params.output_y;
-    let x = p % params.output_x;
-    let begin = vec3<i32>(vec3<u32>(z * params.stride_z, y * params.stride_y, x * params.stride_x));
-    return Column(base, begin - vec3<i32>(vec3<u32>(params.pad_z, params.pad_y, params.pad_x)), inside);
+    let position = unflat(p, axes(params.output_z, params.output_y, params.output_x));
+    let begin = position * axes(params.stride_z, params.stride_y, params.stride_x);
+    var origin = vec3<i32>(begin) - vec3<i32>(axes(params.pad_z, params.pad_y, params.pad_x));
+    let at = base + flat(origin, source_sizes());
+    origin.x = select(FAR, origin.x, column < params.columns);
+    return Column(at, origin);
 #endif
 }
 
-#if !POINTWISE
-// The index of a position relative to its channel, or −1 in the padding.
-fn position_index(position: vec3<i32>) -> i32 {
-    // A negative coordinate becomes a huge unsigned one, so one comparison checks both ends.
-    let p = vec3<u32>(position);
-    if p.x >= params.input_z || p.y >= params.input_y || p.z >= params.input_x {
-        return -1;
-    }
-    return i32((p.x * params.input_y + p.y) * params.input_x + p.z);
+#if SCALAR_WEIGHTS
+// The index of a row's weight for a tap (its number) and channel.
+fn weight_index(slice: Slice, tap: u32, channel: u32, row: u32) -> u32 {
+    return ((slice.group * params.taps + tap) * params.c_per_group + channel) * params.pitch * 4u + row;
+}
+#else
+// The index of four rows' weights for a tap (its number) and channel.
+fn weights_index(slice: Slice, tap: u32, channel: u32, row: u32) -> u32 {
+    return ((slice.group * params.taps + tap) * params.c_per_group + channel) * params.pitch + row / 4u;
 }
 #endif
 
 #if DIRECT
-fn direct_sum(column: u32, group: u32, row: u32) -> f32 {
-    let at = find_column(column, group);
-    let row_pitch = params.pitch * 4u;
-    var sum = 0.0;
-    for (var term = 0u; term < TERMS; term++) {
-        for (var tap = 0u; tap < params.taps; tap++) {
-#if POINTWISE
-            let position = 0;
-#else
-            let position = position_index(at.origin + tap_offset(tap));
-            if position < 0 {
-                continue;
-            }
-#endif
-            let weights = (group * params.taps + tap) * params.c_per_group * row_pitch + row;
-            let values = at.base + u32(position);
-            for (var c = 0u; c < params.c_per_group; c++) {
-                sum += weight_at(term, weights + c * row_pitch) * source_at(term, values + c * params.input_plane);
-            }
-        }
-    }
-    return sum;
-}
 #include "shared/linear_direct.wgsl"
 #else
-#if POINTWISE
-fn load_source(term: u32, column: Column, depth: u32) -> f32 {
-    if !column.inside || depth >= params.depth {
-        return 0.0;
-    }
-    return source_at(term, column.base + depth * params.input_plane);
-}
+#if ROWS
+#include "shared/linear_rows.wgsl"
 #else
-fn describe_depth(depth: u32) -> vec4<i32> {
-    let tap = depth / params.c_per_group;
-    let c = depth % params.c_per_group;
-    let offset = select(-1, i32(c * params.input_plane), depth < params.depth);
-    return vec4<i32>(offset, tap_offset(tap));
-}
-
-fn load_source(term: u32, column: Column, depth: vec4<i32>) -> f32 {
-    let position = position_index(column.origin + depth.yzw);
-    if !column.inside || depth.x < 0 || position < 0 {
-        return 0.0;
-    }
-    return source_at(term, column.base + u32(depth.x + position));
-}
-#endif
+#if DENSE
+#include "shared/linear_dense.wgsl"
+#else
 #include "shared/linear_tiles.wgsl"
-
-fn load_weights(term: u32, group: u32, row_tile: u32, first: u32, thread: u32) {
-    for (var i = thread; i < TILE_K * THREADS_M; i += THREADS) {
-        let depth = first + i / THREADS_M;
-        let m = row_tile * THREADS_M + i % THREADS_M;
-        var weights = vec4<f32>();
-        if depth < params.depth && m < params.pitch {
-            weights = weight_at(term, (group * params.depth + depth) * params.pitch + m);
-        }
-        tile_weights[i] = weights;
-    }
-}
+#endif
+#endif
 #endif

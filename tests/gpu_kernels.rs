@@ -83,12 +83,10 @@ kernels! {
     sample_sum seed
 }
 
-const BODIES: [LinearBody; 3] = [LinearBody::Tiles64, LinearBody::Tiles32, LinearBody::Direct];
-
 #[test]
 fn linear_forward() {
     every("linear_forward", 100, |random, _| GpuOptions {
-        body: Some(random.one_of(&BODIES)),
+        body: Some(random.one_of(&LinearBody::ALL)),
         ..GpuOptions::default()
     });
 }
@@ -96,16 +94,21 @@ fn linear_forward() {
 #[test]
 fn linear_adjoint() {
     every("linear_adjoint", 100, |random, _| GpuOptions {
-        body: Some(random.one_of(&BODIES)),
+        body: Some(random.one_of(&LinearBody::ALL)),
         ..GpuOptions::default()
     });
 }
 
-/// Few bytes of weights in a dispatch: one to three vectors of four outputs.
+/// Few bytes of weights in a dispatch: one to three vectors of four outputs; some bodies pad the inputs to fours too.
 fn split(random: &mut Random, case: &Case) -> GpuOptions {
     let Step::Linear(Linear { geometry, .. }) = &case.plan.forward[0] else { panic!("a linear step is expected") };
-    let vector = (geometry.taps() * (geometry.in_channels / geometry.groups) * 16) as u64;
-    GpuOptions { max_weights: Some(vector * random.between(1, 3) as u64), body: Some(random.one_of(&BODIES)) }
+    let inputs = (geometry.in_channels / geometry.groups).next_multiple_of(4);
+    let vector = (geometry.taps() * inputs * 16) as u64;
+    GpuOptions {
+        max_weights: Some(vector * random.between(1, 3) as u64),
+        body: Some(random.one_of(&LinearBody::ALL)),
+        ..GpuOptions::default()
+    }
 }
 
 #[test]
@@ -116,6 +119,25 @@ fn linear_forward_with_split_weights() {
 #[test]
 fn linear_adjoint_with_split_weights() {
     every("linear_adjoint", 60, split);
+}
+
+/// Few multiply-adds in a dispatch: one tile to a few.
+fn short(random: &mut Random, _: &Case) -> GpuOptions {
+    GpuOptions {
+        max_work: Some(random.one_of(&[1, 1000, 100_000])),
+        body: Some(random.one_of(&LinearBody::ALL)),
+        ..GpuOptions::default()
+    }
+}
+
+#[test]
+fn linear_forward_in_short_dispatches() {
+    every("linear_forward", 30, short);
+}
+
+#[test]
+fn linear_adjoint_in_short_dispatches() {
+    every("linear_adjoint", 30, short);
 }
 
 /// A dense layer or pointwise convolution as a step of a case.
@@ -276,6 +298,61 @@ fn runs_with_more_and_fewer_targets_agree_with_the_cpu() {
             assert_eq!(doubles(&got.relevances), doubles(&want.relevances));
             assert_eq!(got.sums, want.sums);
         }
+    }
+}
+
+#[test]
+fn a_timed_run_times_every_step_and_brings_the_same() {
+    use relprop::plan::Executor;
+    let mut random = Random(4);
+    let case = whole_pass(&mut random);
+    let mut device = GpuExecutor::new(case.plan.clone(), gpu()).unwrap();
+    let targets: Vec<_> = (0..3).map(|_| requests(&mut random, 3)).collect();
+    let want = device.run(&case.inputs, &targets).unwrap();
+    for _ in 0..2 {
+        let (got, timings) = device.run_timed(&case.inputs, &targets).unwrap();
+        assert_eq!(format!("{got:?}"), format!("{want:?}"));
+        if !gpu().info().timestamps {
+            assert!(timings.forward.is_empty() && timings.backward.is_empty());
+            continue;
+        }
+        assert_eq!(timings.forward.len(), case.plan.forward.len());
+        assert_eq!(timings.backward.len(), targets.len());
+        assert!(timings.backward.iter().all(|steps| steps.len() == case.plan.backward.len()));
+        let all: Vec<f64> = timings.backward.iter().chain([&timings.forward]).flatten().copied().collect();
+        // A second would be a wrong unit.
+        assert!(all.iter().all(|seconds| (0.0..1.0).contains(seconds)), "{all:?}");
+        assert!(all.iter().sum::<f64>() > 0.0);
+    }
+}
+
+#[test]
+fn two_runs_can_be_under_way_and_the_last_two_be_collected() {
+    use relprop::plan::Executor;
+    let mut random = Random(6);
+    let case = whole_pass(&mut random);
+    let runs: Vec<_> = (0..5)
+        .map(|_| {
+            let inputs = vec![Tensor::from_f64([120], random.eighths(120)).unwrap()];
+            let targets: Vec<_> = (0..random.between(0, 3)).map(|_| requests(&mut random, 3)).collect();
+            (inputs, targets)
+        })
+        .collect();
+    let mut cpu = CpuExecutor::<f32>::new(case.plan.clone()).unwrap();
+    let mut device = GpuExecutor::new(case.plan.clone(), gpu()).unwrap();
+    let executors: [&mut dyn Executor; 2] = [&mut cpu, &mut device];
+    for executor in executors {
+        let want: Vec<_> = runs.iter().map(|(x, t)| format!("{:?}", executor.run(x, t).unwrap())).collect();
+        let begin = |i: usize, executor: &mut dyn Executor| executor.submit(&runs[i].0, &runs[i].1).unwrap();
+        let (a, b) = (begin(0, executor), begin(1, executor));
+        assert_eq!(format!("{:?}", executor.collect(a).unwrap()), want[0]);
+        let c = begin(2, executor);
+        assert_eq!(format!("{:?}", executor.collect(b).unwrap()), want[1]);
+        let (d, e) = (begin(3, executor), begin(4, executor));
+        assert!(matches!(executor.collect(c), Err(Error::Input(_))));
+        // In any order.
+        assert_eq!(format!("{:?}", executor.collect(e).unwrap()), want[4]);
+        assert_eq!(format!("{:?}", executor.collect(d).unwrap()), want[3]);
     }
 }
 

@@ -1,7 +1,7 @@
 // What both linear kernels share: parameters, bindings, weights and epilogues.
 //
 // Weights lie as [group][tap][c][m], m fastest and padded with zeros to whole vec4s (`pitch` of them). Both kernels
-// read this one layout. A layer whose weights exceed a binding is run in chunks of groups, or of outputs m: then a
+// read this one layout, but for ROWS of the adjoint, which reads [group][tap][m][c], c padded. A layer whose weights exceed a binding is run in chunks of groups, or of outputs m: then a
 // dispatch sees `groups` groups from `group_first` on, and `m_len` outputs of each from `m_first` on.
 
 #include "shared/grid.wgsl"
@@ -13,7 +13,8 @@
 
 struct Params {
     grid_width: u32,
-    // Tiles, or threads, of the whole dispatch.
+    // The tiles (with DIRECT: threads) of this dispatch: from `work_first` on, before `work`.
+    work_first: u32,
     work: u32,
     row_tiles: u32,
     column_tiles: u32,
@@ -22,7 +23,6 @@ struct Params {
     columns: u32,
     depth: u32,
     rows_fastest: u32,
-    groups: u32,
     group_first: u32,
     m_first: u32,
     m_len: u32,
@@ -60,7 +60,15 @@ struct Params {
     share_flags: u32,
     scale: f32,
     epsilon: f32,
-    unrolled_blocks: u32,
+    depth_blocks: u32,
+    thread_sums: u32,
+    // Positions of a phase of a strided adjoint, and from one of its taps to the next.
+    phase_z: u32,
+    phase_y: u32,
+    phase_x: u32,
+    tap_step_z: u32,
+    tap_step_y: u32,
+    tap_step_x: u32,
     activation_a: f32,
     activation_b: f32,
     divide_inner: u32,
@@ -69,14 +77,14 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> source_0: array<f32>;
-#if DIRECT
+#if SCALAR_WEIGHTS
 @group(0) @binding(2) var<storage, read> weight_0: array<f32>;
 #else
 @group(0) @binding(2) var<storage, read> weight_0: array<vec4<f32>>;
 #endif
 #if TWO_TERMS
 @group(0) @binding(3) var<storage, read> source_1: array<f32>;
-#if DIRECT
+#if SCALAR_WEIGHTS
 @group(0) @binding(4) var<storage, read> weight_1: array<f32>;
 #else
 @group(0) @binding(4) var<storage, read> weight_1: array<vec4<f32>>;
@@ -108,6 +116,59 @@ const TERMS: u32 = 2u;
 const TERMS: u32 = 1u;
 #endif
 
+// Where a column's values lie: `origin` is the source's position that a shift of 0 reaches, and `base` the index of that
+// position in the group's first channel. Both may lie outside of the source: `reaches` tells.
+struct Column {
+    base: i32,
+    origin: vec3<i32>,
+}
+
+// Part of the product: a group, and for a strided adjoint one phase of its output positions. It sums over `taps` taps in
+// each axis; `first` is the first one's place in the kernel, `shift` its shift, and `offset` the first output position.
+struct Slice {
+    group: u32,
+    taps: vec3<u32>,
+    first: vec3<u32>,
+    shift: vec3<i32>,
+    offset: vec3<u32>,
+}
+
+// A position that no shift leads back from.
+const FAR: i32 = 0x20000000;
+
+// The index of no output.
+const NOWHERE: u32 = 0xffffffffu;
+
+fn axes(z: u32, y: u32, x: u32) -> vec3<u32> {
+    return vec3<u32>(z, y, x);
+}
+
+fn flat(position: vec3<i32>, sizes: vec3<u32>) -> i32 {
+    return (position.x * i32(sizes.y) + position.y) * i32(sizes.z) + position.z;
+}
+
+// Position number i of a box.
+fn unflat(i: u32, sizes: vec3<u32>) -> vec3<u32> {
+    let line = i / sizes.z;
+    return vec3<u32>(line / sizes.y, line % sizes.y, i % sizes.z);
+}
+
+fn kernel_sizes() -> vec3<u32> {
+    return axes(params.taps / (params.kernel_y * params.kernel_x), params.kernel_y, params.kernel_x);
+}
+
+// The tap after this one; x is fastest.
+fn next_tap(tap: vec3<u32>, taps: vec3<u32>) -> vec3<u32> {
+    var next = tap + vec3<u32>(0u, 0u, 1u);
+    if next.z == taps.z {
+        next = vec3<u32>(next.x, next.y + 1u, 0u);
+        if next.y == taps.y {
+            next = vec3<u32>(next.x + 1u, 0u, 0u);
+        }
+    }
+    return next;
+}
+
 // The wanted part of a value of a term's source.
 fn source_at(term: u32, i: u32) -> f32 {
 #if TWO_TERMS
@@ -119,7 +180,7 @@ fn source_at(term: u32, i: u32) -> f32 {
 }
 
 // A weight (four, where the tile kernels read them) of a term.
-#if DIRECT
+#if SCALAR_WEIGHTS
 fn weight_at(term: u32, i: u32) -> f32 {
 #else
 fn weight_at(term: u32, i: u32) -> vec4<f32> {
@@ -130,14 +191,6 @@ fn weight_at(term: u32, i: u32) -> vec4<f32> {
     }
 #endif
     return weight_0[i];
-}
-
-// Tap (z, y, x) of the kernel, times the dilation.
-fn tap_offset(tap: u32) -> vec3<i32> {
-    let z = tap / (params.kernel_y * params.kernel_x);
-    let y = (tap / params.kernel_x) % params.kernel_y;
-    let x = tap % params.kernel_x;
-    return vec3<i32>(vec3<u32>(z * params.dilation_z, y * params.dilation_y, x * params.dilation_x));
 }
 
 // Stores a finished sum at `index` of the output, which lies in channel `channel`.
@@ -179,3 +232,24 @@ fn finish(index: u32, channel: u32, sum: f32) {
 #endif
     output[index] = value;
 }
+
+// Stores four rows' sums of a column, as far as there are so many rows.
+fn store_rows(at: u32, slice: Slice, row: u32, sums: vec4<f32>) {
+    if at == NOWHERE {
+        return;
+    }
+    let count = min(4u, params.rows - min(row, params.rows));
+    for (var r = 0u; r < count; r++) {
+        let channel = result_channel(slice, row + r);
+        finish(at + channel * result_plane(), channel, sums[r]);
+    }
+}
+
+#if !POINTWISE
+// Whether a shift from a column leads to a value of the source: below 0 is a huge unsigned number.
+fn reaches(column: Column, shift: vec3<i32>) -> bool {
+    let position = vec3<u32>(column.origin + shift);
+    let sizes = source_sizes();
+    return position.x < sizes.x && position.y < sizes.y && position.z < sizes.z;
+}
+#endif

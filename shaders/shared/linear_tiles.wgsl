@@ -1,98 +1,252 @@
 // The matrix product of the linear kernels in tiles of TILE_M rows × TILE_N columns, TILE_K of the depth at a time.
-// The kernel supplies the loaders `load_weights`, `describe_depth`, `find_column` and `load_source`, and `column_index`.
 //
-// Drivers unroll the innermost loop, TILE_UNROLL of the depth; the loop around it has a bound that is only known at run
-// time, `unrolled_blocks` = TILE_K / TILE_UNROLL, so that they do not unroll that too: software compiles for minutes then.
+// A workgroup computes a tile. A thread sums 4 rows × 4 columns, or 8 × 8 (WIDE): rows in fours that lie TILE_M/2 apart,
+// columns THREADS_N apart, so that neighbouring threads store neighbouring columns. A step's depth lies in one tap: where
+// it reaches is found once. While a step is summed, the next one's values are on their way into registers; with two tiles
+// of each kind one barrier a step is enough. Each thread brings one vec4 of weights and four values of a column.
 //
-// A workgroup has TILE_M/4 × TILE_N/4 threads. A thread sums 4 consecutive rows × 4 columns that lie TILE_N/4 apart, so
-// that neighbouring threads read and store neighbouring columns.
+// Software takes ten times longer to compile an unrolled tile: it gets the loop's bound at run time (`depth_blocks`).
 
+#if WIDE
+const THREADS_M: u32 = TILE_M / 8u;
+const THREADS_N: u32 = TILE_N / 8u;
+#else
 const THREADS_M: u32 = TILE_M / 4u;
 const THREADS_N: u32 = TILE_N / 4u;
-const THREADS: u32 = THREADS_M * THREADS_N;
-
-// Weights, depth-major, four rows a value.
-var<workgroup> tile_weights: array<vec4<f32>, TILE_K * THREADS_M>;
-// Source values, depth-major.
-var<workgroup> tile_source: array<f32, TILE_K * TILE_N>;
-#if !POINTWISE
-// For each depth of this step and of the next: offset of its channel, or −1 past the end, and its tap's offsets.
-var<workgroup> depths: array<vec4<i32>, 2u * TILE_K>;
 #endif
+const THREADS: u32 = THREADS_M * THREADS_N;
+// The depth in fours.
+const BLOCKS: u32 = TILE_K / 4u;
+const TILE: u32 = TILE_K * TILE_M / 4u;
+const SOURCES: u32 = BLOCKS * TILE_N;
+
+// Two tiles of weights; forward: [depth][four rows], adjoint: [four depths][row].
+var<workgroup> tile_weights: array<vec4<f32>, 2u * TILE>;
+// Two tiles of source values: [four depths][column].
+var<workgroup> tile_source: array<vec4<f32>, 2u * SOURCES>;
+
+// sum + w · x: column k of w holds four rows' weights at depth k.
+fn accumulate(sum: vec4<f32>, w: mat4x4<f32>, x: vec4<f32>) -> vec4<f32> {
+    let low = fma(w[1], vec4<f32>(x.y), fma(w[0], vec4<f32>(x.x), sum));
+    return fma(w[3], vec4<f32>(x.w), fma(w[2], vec4<f32>(x.z), low));
+}
+
+// The weights of four depths and four rows of a tile.
+fn tile_block(tile: u32, block: u32, row: u32) -> mat4x4<f32> {
+#if ADJOINT
+    let at = tile * TILE + block * TILE_M + row;
+    return transpose(mat4x4<f32>(
+        tile_weights[at], tile_weights[at + 1u], tile_weights[at + 2u], tile_weights[at + 3u],
+    ));
+#else
+    let at = tile * TILE + block * TILE_M + row / 4u;
+    const PITCH: u32 = TILE_M / 4u;
+    return mat4x4<f32>(
+        tile_weights[at], tile_weights[at + PITCH], tile_weights[at + 2u * PITCH], tile_weights[at + 3u * PITCH],
+    );
+#endif
+}
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-    let tile = workgroup_index(workgroup, params.grid_width);
-    let row_tile = tile % params.row_tiles;
-    let column_tile = (tile / params.row_tiles) % params.column_tiles;
-    let group = tile / (params.row_tiles * params.column_tiles);
+    let number = params.work_first + workgroup_index(workgroup, params.grid_width);
     // A workgroup past the last tile has nothing to sum or store, but goes through the same barriers.
-    let inside = tile < params.work;
-    let steps = select(0u, (params.depth + TILE_K - 1u) / TILE_K, inside);
+    let is_work = number < params.work;
+    let row_tile = number % params.row_tiles;
+    let column_tile = (number / params.row_tiles) % params.column_tiles;
+    let slice = find_slice(number / (params.row_tiles * params.column_tiles));
+    let tap_blocks = (channels() + TILE_K - 1u) / TILE_K;
+    let term_steps = select(0u, tap_blocks * slice.taps.x * slice.taps.y * slice.taps.z, is_work);
+    let steps = TERMS * term_steps;
 
-    let load_column = thread % TILE_N;
-    let load_depth = thread / TILE_N;
-    let column = find_column(column_tile * TILE_N + load_column, group);
+    // What this thread brings: four depths of a column, and weights of four rows at a depth, or of four depths of a row.
+    let load_block = thread / TILE_N;
+    let column = find_column(column_tile * TILE_N + thread % TILE_N, slice);
+#if ADJOINT
+    let load_depth = (thread % BLOCKS) * 4u;
+    let load_row = thread / BLOCKS;
+    let load_at = (thread % BLOCKS) * TILE_M + load_row;
+    let load_rows = params.rows;
+#else
+    let load_depth = thread / (TILE_M / 4u);
+    let load_row = (thread % (TILE_M / 4u)) * 4u;
+    let load_at = thread;
+    let load_rows = params.pitch * 4u;
+#endif
+    let first_row = row_tile * TILE_M + load_row;
 
     let thread_n = thread % THREADS_N;
     let thread_m = thread / THREADS_N;
-    var sum_0 = vec4<f32>();
-    var sum_1 = vec4<f32>();
-    var sum_2 = vec4<f32>();
-    var sum_3 = vec4<f32>();
-
-#if !POINTWISE
-    for (var k = thread; k < TILE_K; k += THREADS) {
-        depths[k] = describe_depth(k);
-    }
-    workgroupBarrier();
+    var low_0 = vec4<f32>();
+    var low_1 = vec4<f32>();
+    var low_2 = vec4<f32>();
+    var low_3 = vec4<f32>();
+#if WIDE
+    var low_4 = vec4<f32>();
+    var low_5 = vec4<f32>();
+    var low_6 = vec4<f32>();
+    var low_7 = vec4<f32>();
+    var high_0 = vec4<f32>();
+    var high_1 = vec4<f32>();
+    var high_2 = vec4<f32>();
+    var high_3 = vec4<f32>();
+    var high_4 = vec4<f32>();
+    var high_5 = vec4<f32>();
+    var high_6 = vec4<f32>();
+    var high_7 = vec4<f32>();
 #endif
-    for (var step = 0u; step < TERMS * steps; step++) {
-        let term = select(0u, 1u, step >= steps);
-        let first = (step - term * steps) * TILE_K;
-        load_weights(term, group, row_tile, first, thread);
-        for (var k = load_depth; k < TILE_K; k += THREADS / TILE_N) {
+    // The next step's term, tap and channel.
+    var term = 0u;
+    var tap = vec3<u32>();
+    var channel = 0u;
+    for (var step = 0u; step <= steps; step++) {
+        var weights = vec4<f32>();
+        var values = vec4<f32>();
+        if step < steps {
+            let depth = channel + load_depth;
+            if first_row < load_rows && depth < channels() {
+                weights = weight_at(term, weights_index(slice, tap_number(slice, tap), depth, first_row));
+            }
+            let c = channel + load_block * 4u;
 #if POINTWISE
-            tile_source[k * TILE_N + load_column] = load_source(term, column, first + k);
+            let reached = column.origin.x != FAR;
+            let at = column.base;
 #else
-            tile_source[k * TILE_N + load_column] = load_source(term, column, depths[(step & 1u) * TILE_K + k]);
+            let shift = tap_shift(slice, tap);
+            let reached = reaches(column, shift);
+            let at = column.base + flat(shift, source_sizes());
 #endif
-        }
-#if !POINTWISE
-        // Meanwhile the next step's depths; the second term begins anew.
-        let next = select(first + TILE_K, 0u, step + 1u == steps);
-        for (var k = thread; k < TILE_K; k += THREADS) {
-            depths[((step + 1u) & 1u) * TILE_K + k] = describe_depth(next + k);
-        }
-#endif
-        workgroupBarrier();
-        for (var block = 0u; block < params.unrolled_blocks; block++) {
-            for (var u = 0u; u < TILE_UNROLL; u++) {
-                let k = block * TILE_UNROLL + u;
-                let w = tile_weights[k * THREADS_M + thread_m];
-                let at = k * TILE_N + thread_n;
-                sum_0 += w * tile_source[at];
-                sum_1 += w * tile_source[at + THREADS_N];
-                sum_2 += w * tile_source[at + 2u * THREADS_N];
-                sum_3 += w * tile_source[at + 3u * THREADS_N];
+            if reached && c < channels() {
+                let plane = source_plane();
+                let begin = u32(at) + c * plane;
+                // Whole fours but for the last ones.
+                if c + 4u <= channels() {
+                    values = vec4<f32>(
+                        source_at(term, begin),
+                        source_at(term, begin + plane),
+                        source_at(term, begin + 2u * plane),
+                        source_at(term, begin + 3u * plane),
+                    );
+                } else {
+                    values.x = source_at(term, begin);
+                    if c + 1u < channels() {
+                        values.y = source_at(term, begin + plane);
+                    }
+                    if c + 2u < channels() {
+                        values.z = source_at(term, begin + 2u * plane);
+                    }
+                }
+            }
+            channel += TILE_K;
+            if channel >= channels() {
+                channel = 0u;
+                tap = next_tap(tap, slice.taps);
+                if tap.x == slice.taps.x {
+                    tap = vec3<u32>();
+                    term++;
+                }
             }
         }
+        // The step before, while those values are on their way.
+        if step > 0u {
+            let tile = (step - 1u) & 1u;
+#if UNROLLED
+            for (var block = 0u; block < BLOCKS; block++) {
+#else
+            for (var block = 0u; block < params.depth_blocks; block++) {
+#endif
+                let at = tile * SOURCES + block * TILE_N + thread_n;
+                let low = tile_block(tile, block, thread_m * 4u);
+#if WIDE
+                let high = tile_block(tile, block, TILE_M / 2u + thread_m * 4u);
+#endif
+                let x_0 = tile_source[at + 0u * THREADS_N];
+                low_0 = accumulate(low_0, low, x_0);
+                let x_1 = tile_source[at + 1u * THREADS_N];
+                low_1 = accumulate(low_1, low, x_1);
+                let x_2 = tile_source[at + 2u * THREADS_N];
+                low_2 = accumulate(low_2, low, x_2);
+                let x_3 = tile_source[at + 3u * THREADS_N];
+                low_3 = accumulate(low_3, low, x_3);
+#if WIDE
+                let x_4 = tile_source[at + 4u * THREADS_N];
+                low_4 = accumulate(low_4, low, x_4);
+                high_4 = accumulate(high_4, high, x_4);
+                let x_5 = tile_source[at + 5u * THREADS_N];
+                low_5 = accumulate(low_5, low, x_5);
+                high_5 = accumulate(high_5, high, x_5);
+                let x_6 = tile_source[at + 6u * THREADS_N];
+                low_6 = accumulate(low_6, low, x_6);
+                high_6 = accumulate(high_6, high, x_6);
+                let x_7 = tile_source[at + 7u * THREADS_N];
+                low_7 = accumulate(low_7, low, x_7);
+                high_7 = accumulate(high_7, high, x_7);
+                high_0 = accumulate(high_0, high, x_0);
+                high_1 = accumulate(high_1, high, x_1);
+                high_2 = accumulate(high_2, high, x_2);
+                high_3 = accumulate(high_3, high, x_3);
+#endif
+            }
+        }
+        let tile = step & 1u;
+        tile_weights[tile * TILE + load_at] = weights;
+        tile_source[tile * SOURCES + load_block * TILE_N + thread % TILE_N] = values;
         workgroupBarrier();
     }
 
-    if inside {
+    if is_work {
         let row = row_tile * TILE_M + thread_m * 4u;
-        let column = column_tile * TILE_N + thread_n;
-        // Loops with bounds that are only known at run time: a driver that unrolled them would compile sixteen epilogues.
-        let rows = min(4u, params.rows - min(row, params.rows));
-        let columns = min(4u, (params.columns + THREADS_N - 1u - min(column, params.columns)) / THREADS_N);
-        for (var j = 0u; j < columns; j++) {
-            let low = select(sum_0, sum_1, j == 1u);
-            let high = select(sum_2, sum_3, j == 3u);
-            let sums = select(low, high, j >= 2u);
-            for (var r = 0u; r < rows; r++) {
-                store(column + j * THREADS_N, group, row + r, sums[r]);
+        let first = column_tile * TILE_N + thread_n;
+        // A bound that is only known at run time: a driver that unrolled the loop would compile up to 64 epilogues.
+        for (var j = 0u; j < params.thread_sums; j++) {
+            var low = low_0;
+#if WIDE
+            var high = high_0;
+#endif
+            switch j {
+                case 1u: {
+                    low = low_1;
+#if WIDE
+                    high = high_1;
+#endif
+                }
+                case 2u: {
+                    low = low_2;
+#if WIDE
+                    high = high_2;
+#endif
+                }
+                case 3u: {
+                    low = low_3;
+#if WIDE
+                    high = high_3;
+#endif
+                }
+#if WIDE
+                case 4u: {
+                    low = low_4;
+                    high = high_4;
+                }
+                case 5u: {
+                    low = low_5;
+                    high = high_5;
+                }
+                case 6u: {
+                    low = low_6;
+                    high = high_6;
+                }
+                case 7u: {
+                    low = low_7;
+                    high = high_7;
+                }
+#endif
+                default: {}
             }
+            let at = result_index(first + j * THREADS_N, slice);
+            store_rows(at, slice, row, low);
+#if WIDE
+            store_rows(at, slice, row + TILE_M / 2u, high);
+#endif
         }
     }
 }

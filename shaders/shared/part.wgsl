@@ -4,11 +4,5 @@ const PART_POSITIVE: u32 = 1u;
 const PART_NEGATIVE: u32 = 2u;
 
 fn take_part(x: f32, part: u32) -> f32 {
-    var value = x;
-    if part == PART_POSITIVE {
-        value = max(x, 0.0);
-    } else if part == PART_NEGATIVE {
-        value = min(x, 0.0);
-    }
-    return value;
+    return select(select(x, min(x, 0.0), part == PART_NEGATIVE), max(x, 0.0), part == PART_POSITIVE);
 }

@@ -32,10 +32,11 @@ mod transpose;
 mod vector;
 mod weights;
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use crate::error::Result;
-use crate::plan::{Executor, Linear, Plan, Port, RunOutput, SeedRequest, Step, TargetOutput, Timings};
+use crate::plan::{Executor, Linear, Plan, Port, RunOutput, SeedRequest, Step, TargetOutput, Ticket, Timings};
 use crate::tensor::Tensor;
 use memory::{Memory, Scratch};
 pub use vector::Vector;
@@ -48,6 +49,9 @@ pub struct CpuExecutor<T> {
     weights: Weights<T>,
     memory: Memory<T>,
     scratch: Scratch<T>,
+    /// The results of the last two runs that were begun and not collected, with their numbers.
+    finished: VecDeque<(u64, RunOutput)>,
+    next_ticket: u64,
 }
 
 impl<T: Vector> CpuExecutor<T> {
@@ -69,7 +73,8 @@ impl<T: Vector> CpuExecutor<T> {
                 }
             });
         }
-        let mut executor = CpuExecutor { plan, weights, memory, scratch: Scratch::new() };
+        let mut executor =
+            CpuExecutor { plan, weights, memory, scratch: Scratch::new(), finished: VecDeque::new(), next_ticket: 0 };
         executor.steps(|plan| &plan.prologue, &[], None);
         Ok(executor)
     }
@@ -142,6 +147,23 @@ impl<T: Vector> Executor for CpuExecutor<T> {
         let mut timings = Timings::default();
         let run = rayon::scope(|_| self.run_with(inputs, targets, Some(&mut timings)))?;
         Ok((run, timings))
+    }
+
+    fn submit(&mut self, inputs: &[Tensor], targets: &[Vec<SeedRequest>]) -> Result<Ticket> {
+        let run = self.run(inputs, targets)?;
+        let number = self.next_ticket;
+        self.next_ticket += 1;
+        self.finished.push_back((number, run));
+        if self.finished.len() > 2 {
+            self.finished.pop_front();
+        }
+        Ok(Ticket::new(number))
+    }
+
+    fn collect(&mut self, ticket: Ticket) -> Result<RunOutput> {
+        let at = self.finished.iter().position(|(number, _)| *number == ticket.number());
+        let run = at.and_then(|at| self.finished.remove(at));
+        run.map(|(_, run)| run).ok_or_else(Ticket::unknown)
     }
 }
 

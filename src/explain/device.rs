@@ -114,6 +114,26 @@ impl Device {
         Device { info, gpu: Some(gpu) }
     }
 
+    /// Opens a lost GPU anew. Says whether it did.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when it does not come back.
+    pub fn reopen_if_lost(&mut self) -> Result<bool> {
+        match &self.gpu {
+            Some(gpu) if gpu.is_lost() => {
+                self.gpu = Some(Gpu::open(Some(&self.info.adapter))?);
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// The GPU, for tests that make it fail.
+    #[cfg(test)]
+    pub fn gpu(&self) -> Option<&Gpu> {
+        self.gpu.as_ref()
+    }
+
     pub fn executor(&self, plan: Plan) -> Result<Box<dyn Executor>> {
         match (&self.gpu, self.info.precision) {
             (Some(gpu), _) => Ok(Box::new(GpuExecutor::new(plan, gpu)?)),

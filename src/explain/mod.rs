@@ -12,7 +12,7 @@ pub use target::Target;
 
 use crate::error::{Error, Result};
 use crate::network::{Network, ValueId};
-use crate::plan::{Executor, Plan, PlanOptions, Port, SeedAmount, SeedRequest};
+use crate::plan::{Executor, Plan, PlanOptions, Port, RunOutput, SeedAmount, SeedRequest};
 use crate::rules::Composite;
 use crate::tensor::Tensor;
 use device::Device;
@@ -78,7 +78,8 @@ pub struct Memory {
 /// A plan with its executor.
 struct Built {
     plan: Plan,
-    executor: Box<dyn Executor>,
+    /// None once the device has failed for good.
+    executor: Option<Box<dyn Executor>>,
     took: Duration,
 }
 
@@ -135,6 +136,17 @@ impl Explainer {
             })?;
         }
         let start = Instant::now();
+        let explanations = loop {
+            match self.explain_in_batches(inputs, targets) {
+                Err(error) => self.recover(error)?,
+                done => break done?,
+            }
+        };
+        explanation::join(explanations, Timings { build: self.built.took, run: start.elapsed() })
+    }
+
+    /// An explanation for each batch.
+    fn explain_in_batches(&mut self, inputs: &[Tensor], targets: &[Target]) -> Result<Vec<Explanation>> {
         let plan = &self.built.plan;
         let port = &plan.outputs[0];
         let values = port.shape.iter().product::<usize>() / plan.batch;
@@ -143,15 +155,33 @@ impl Explainer {
         for target in targets {
             target.check(values, samples, &port.name)?;
         }
-        let mut parts = Vec::new();
-        for (i, batch) in batches.iter().enumerate() {
-            let first = i * plan.batch;
-            let requests = requests(targets, self.seed, first, batch.samples, plan.batch);
-            let run = self.built.executor.run(&batch.inputs, &requests)?;
-            parts.push(explanation::from_run(plan, &run, targets, self.seed, first..first + batch.samples)?);
+        let seed = self.seed;
+        let mut explanations = Vec::new();
+        let mut take = |run: RunOutput, first: usize, count: usize| {
+            explanations.push(explanation::from_run(plan, &run, targets, seed, first..first + count)?);
+            Ok(())
+        };
+        let requests = |batch: &Batch, first| requests(targets, seed, first, batch.samples, plan.batch);
+        let executor = running(&mut self.built.executor)?;
+        in_batches(executor, &batches, plan.batch, requests, &mut take)?;
+        Ok(explanations)
+    }
+
+    /// Prepares for another try after an error that fewer samples at once may avoid: full memory, or a device that was lost,
+    /// as it is when a batch keeps it busy for too long. Gives other errors back.
+    fn recover(&mut self, error: Error) -> Result<()> {
+        let full = matches!(error, Error::Memory { .. });
+        let batch = self.built.plan.batch;
+        if batch < 2 || !(full || self.device.reopen_if_lost()?) {
+            return Err(error);
         }
-        let timings = Timings { build: self.built.took, run: start.elapsed() };
-        explanation::join(parts, timings)
+        self.options.batch = batch / 2;
+        // Before the new one is built: there may not be room for both.
+        self.built.executor = None;
+        self.built =
+            build(&self.device, &mut self.options, |options| Plan::explain(&self.network, &self.composite, options))?;
+        // A network may fix its batch: then there is nothing to gain.
+        if self.built.plan.batch < batch { Ok(()) } else { Err(error) }
     }
 
     /// The plan it runs.
@@ -173,7 +203,7 @@ impl Explainer {
             target.check(values, batch.samples, &port.name)?;
         }
         let requests = requests(targets, self.seed, 0, batch.samples, plan.batch);
-        Ok(self.built.executor.run_timed(&batch.inputs, &requests)?.1)
+        Ok(running(&mut self.built.executor)?.run_timed(&batch.inputs, &requests)?.1)
     }
 }
 
@@ -303,12 +333,13 @@ impl Predictor {
         let plan = &self.built.plan;
         let batches = batches(&plan.inputs, inputs, plan.batch, &self.name)?;
         let mut outputs: Vec<Vec<Tensor>> = vec![Vec::new(); plan.outputs.len()];
-        for batch in &batches {
-            let run = self.built.executor.run(&batch.inputs, &[])?;
+        let executor = running(&mut self.built.executor)?;
+        in_batches(executor, &batches, plan.batch, |_, _| Vec::new(), &mut |run, _, count| {
             for ((all, tensor), port) in outputs.iter_mut().zip(run.outputs).zip(&plan.outputs) {
-                all.push(explanation::samples(tensor, port, plan.batch, batch.samples)?);
+                all.push(explanation::samples(tensor, port, plan.batch, count)?);
             }
-        }
+            Ok(())
+        })?;
         let named = plan.outputs.iter().zip(outputs);
         named.map(|(port, parts)| Ok((port.name.clone(), Tensor::stack_rows(&parts)?))).collect()
     }
@@ -329,6 +360,39 @@ fn memory(plan: &Plan, precision: Precision) -> Memory {
     Memory { weights, buffers }
 }
 
+/// The executor, if the device has not failed for good.
+fn running(executor: &mut Option<Box<dyn Executor>>) -> Result<&mut dyn Executor> {
+    match executor {
+        Some(executor) => Ok(executor.as_mut()),
+        None => Err(Error::Device("the device failed before and did not come back; build it anew".to_string())),
+    }
+}
+
+/// Runs batches, each begun before the results of the one before it are taken: the device computes meanwhile.
+///
+/// `requests` gives the targets of a batch that begins at a sample; `take` gets what a batch brought, its first sample and
+/// its number of samples.
+fn in_batches(
+    executor: &mut dyn Executor,
+    batches: &[Batch],
+    size: usize,
+    requests: impl Fn(&Batch, usize) -> Vec<Vec<SeedRequest>>,
+    take: &mut dyn FnMut(RunOutput, usize, usize) -> Result<()>,
+) -> Result<()> {
+    let mut under_way = None;
+    for (i, batch) in batches.iter().enumerate() {
+        let first = i * size;
+        let ticket = executor.submit(&batch.inputs, &requests(batch, first))?;
+        if let Some((ticket, first, count)) = under_way.replace((ticket, first, batch.samples)) {
+            take(executor.collect(ticket)?, first, count)?;
+        }
+    }
+    match under_way {
+        Some((ticket, first, count)) => take(executor.collect(ticket)?, first, count),
+        None => Ok(()),
+    }
+}
+
 /// Plans and prepares, with the batch halved as long as it does not fit.
 fn build(device: &Device, options: &mut PlanOptions, make: impl Fn(&PlanOptions) -> Result<Plan>) -> Result<Built> {
     let start = Instant::now();
@@ -339,7 +403,7 @@ fn build(device: &Device, options: &mut PlanOptions, make: impl Fn(&PlanOptions)
             Ok((device.executor(plan.clone())?, plan))
         });
         match made {
-            Ok((executor, plan)) => return Ok(Built { plan, executor, took: start.elapsed() }),
+            Ok((executor, plan)) => return Ok(Built { plan, executor: Some(executor), took: start.elapsed() }),
             Err(Error::Memory { .. }) if options.batch > 1 => options.batch = options.batch.div_ceil(2),
             Err(error) => return Err(error),
         }
@@ -410,3 +474,6 @@ fn batches(ports: &[Port], inputs: &[Tensor], batch: usize, network: &str) -> Re
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

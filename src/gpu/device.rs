@@ -1,10 +1,13 @@
 //! The device: finding and opening an adapter, its limits, allocations, and kernels compiled once.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::disk;
 use super::launch::Launch;
 use super::shader::ShaderKey;
+use super::tune::{self, Tuned};
 use crate::error::{Error, Result};
 
 const NO_ADAPTER: &str = "no Vulkan, Metal or DX12 adapter; install a driver, e.g. mesa-vulkan-drivers for a software one, \
@@ -12,6 +15,12 @@ const NO_ADAPTER: &str = "no Vulkan, Metal or DX12 adapter; install a driver, e.
 
 /// The environment variable that switches the shaders' run-time checks: `1` on, `0` off.
 const CHECKS_VARIABLE: &str = "RELPROP_SHADER_CHECKS";
+
+/// What to do when memory is full.
+const FULL: &str = "its memory is full; use a smaller batch or --backend cpu";
+
+/// What is used where an adapter has it.
+const OPTIONAL_FEATURES: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::PIPELINE_CACHE);
 
 /// What kind of device an adapter is, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -101,7 +110,51 @@ struct Inner {
     info: AdapterInfo,
     checks: bool,
     kernels: Mutex<HashMap<ShaderKey, Arc<Kernel>>>,
-    failure: Arc<Mutex<Option<String>>>,
+    /// Compiled kernels that outlast the process, where the backend has such.
+    pipelines: Option<Pipelines>,
+    tuned: Mutex<Option<Tuned>>,
+    failure: Arc<Mutex<Option<Failure>>>,
+    lost: Arc<AtomicBool>,
+}
+
+/// Compiled kernels on their way to and from the disk.
+#[derive(Debug)]
+struct Pipelines {
+    cache: wgpu::PipelineCache,
+    /// Their file.
+    name: String,
+    /// Whether something was compiled since they were stored.
+    changed: AtomicBool,
+}
+
+impl Pipelines {
+    fn open(adapter: &wgpu::Adapter, device: &wgpu::Device) -> Option<Pipelines> {
+        let info = adapter.get_info();
+        // Software drivers keep what they compile themselves.
+        let wanted = info.device_type != wgpu::DeviceType::Cpu || disk::is_chosen();
+        if !wanted || !device.features().contains(wgpu::Features::PIPELINE_CACHE) {
+            return None;
+        }
+        let driver = disk::hash([info.name.as_bytes(), info.driver.as_bytes(), info.driver_info.as_bytes()]);
+        let name = format!("{}-{driver:016x}", wgpu::util::pipeline_cache_key(&info)?);
+        let data = disk::load(&name);
+        let descriptor =
+            wgpu::PipelineCacheDescriptor { label: Some("kernels"), data: data.as_deref(), fallback: true };
+        // SAFETY: the data came from `PipelineCache::get_data` in `keep_pipelines`: the file's name holds the adapter's key
+        // and driver, and its checksum tells damage. wgpu compares its header with the device, and begins anew
+        // (`fallback`) where they differ.
+        let cache = unsafe { device.create_pipeline_cache(&descriptor) };
+        Some(Pipelines { cache, name, changed: AtomicBool::new(false) })
+    }
+}
+
+/// What a callback reported.
+#[derive(Debug)]
+enum Failure {
+    /// The device's memory is full.
+    Memory,
+    /// Anything else.
+    Other(String),
 }
 
 /// A compiled kernel.
@@ -146,22 +199,25 @@ impl Gpu {
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("relprop"),
             required_limits: chosen.limits(),
+            required_features: chosen.features() & OPTIONAL_FEATURES,
             ..wgpu::DeviceDescriptor::default()
         };
         let opened = pollster::block_on(chosen.request_device(&descriptor));
         let (device, queue) = opened
             .map_err(|e| Error::Device(format!("{} could not be opened: {e}; try another adapter", info.name)))?;
 
-        let failure = Arc::new(Mutex::new(None));
-        let (lost, failed) = (Arc::clone(&failure), Arc::clone(&failure));
-        device.set_device_lost_callback(move |reason, message| {
-            // `Destroyed` is the device going away after its last use.
-            if reason != wgpu::DeviceLostReason::Destroyed {
-                lock(&lost).get_or_insert(format!("the device was lost: {message}"));
-            }
+        let (failure, lost) = (Arc::new(Mutex::new(None)), Arc::new(AtomicBool::new(false)));
+        let (at_loss, at_error, is_lost) = (Arc::clone(&failure), Arc::clone(&failure), Arc::clone(&lost));
+        device.set_device_lost_callback(move |_, message| {
+            // Also called when the device goes away after its last use; then nobody asks.
+            is_lost.store(true, Ordering::Release);
+            lock(&at_loss).get_or_insert(Failure::Other(format!("the device was lost: {message}")));
         });
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-            lock(&failed).get_or_insert(error.to_string());
+            lock(&at_error).get_or_insert(match error {
+                wgpu::Error::OutOfMemory { .. } => Failure::Memory,
+                other => Failure::Other(other.to_string()),
+            });
         }));
         let checks = match std::env::var(CHECKS_VARIABLE).as_deref() {
             Ok("0") => false,
@@ -169,7 +225,9 @@ impl Gpu {
             // Software compiles unchecked shaders longer than it gains: without loop counters more is unrolled.
             _ => cfg!(debug_assertions) || info.is_software,
         };
-        Ok(Gpu { inner: Arc::new(Inner { device, queue, info, checks, kernels: Mutex::default(), failure }) })
+        let (kernels, tuned) = (Mutex::default(), Mutex::default());
+        let pipelines = Pipelines::open(chosen, &device);
+        Ok(Gpu { inner: Arc::new(Inner { device, queue, info, checks, kernels, pipelines, tuned, failure, lost }) })
     }
 
     /// The opened adapter.
@@ -185,10 +243,62 @@ impl Gpu {
         &self.inner.queue
     }
 
-    /// An error that a callback reported since the last call.
-    pub(super) fn check(&self) -> Result<()> {
+    /// What was found fastest on this device.
+    pub(super) fn tuned(&self) -> Tuned {
+        lock(&self.inner.tuned).get_or_insert_with(|| tune::remembered(self)).clone()
+    }
+
+    pub(super) fn set_tuned(&self, tuned: Tuned) {
+        *lock(&self.inner.tuned) = Some(tuned);
+    }
+
+    /// Stores the kernels compiled so far for the next process.
+    pub(super) fn keep_pipelines(&self) {
+        let Some(pipelines) = &self.inner.pipelines else { return };
+        if pipelines.changed.swap(false, Ordering::AcqRel)
+            && let Some(data) = pipelines.cache.get_data()
+        {
+            disk::store(&pipelines.name, &data);
+        }
+    }
+
+    /// Whether the device is lost for good: a driver was reset, or a card unplugged. Opening it anew may help.
+    pub fn is_lost(&self) -> bool {
+        // The loss is only told to who asks.
+        let _ = self.inner.device.poll(wgpu::PollType::Poll);
+        self.inner.lost.load(Ordering::Acquire)
+    }
+
+    /// Whether compiled kernels are on the disk.
+    #[cfg(test)]
+    pub(super) fn has_stored_pipelines(&self) -> bool {
+        self.inner.pipelines.as_ref().is_some_and(|pipelines| disk::load(&pipelines.name).is_some())
+    }
+
+    /// Loses the device, as a driver's reset does.
+    #[cfg(test)]
+    pub(crate) fn lose(&self) {
+        self.inner.device.destroy();
+    }
+
+    /// Has the device report full memory.
+    #[cfg(test)]
+    pub(crate) fn report_full_memory(&self) {
+        lock(&self.inner.failure).get_or_insert(Failure::Memory);
+    }
+
+    /// An error that a callback reported since the last call, by a plan that takes so many bytes.
+    pub(super) fn check(&self, bytes: u64) -> Result<()> {
         match lock(&self.inner.failure).take() {
-            Some(message) => Err(self.error(&message)),
+            Some(Failure::Memory) => Err(Error::Memory {
+                what: "a run".to_string(),
+                need: bytes,
+                place: self.inner.info.name.clone(),
+                have: self.inner.info.max_buffer,
+                help: FULL.to_string(),
+            }),
+            Some(Failure::Other(message)) => Err(self.error(&message)),
+            None if self.inner.lost.load(Ordering::Acquire) => Err(self.error("the device was lost")),
             None => Ok(()),
         }
     }
@@ -200,10 +310,10 @@ impl Gpu {
         Error::Device(format!("{} ({}, {}): {message}; {help}", info.name, info.backend, info.driver))
     }
 
-    /// Waits until everything submitted so far is done.
-    pub(super) fn wait(&self) -> Result<()> {
+    /// Waits until everything submitted so far, by a plan that takes so many bytes, is done.
+    pub(super) fn wait(&self, bytes: u64) -> Result<()> {
         let waited = self.device().poll(wgpu::PollType::wait_indefinitely());
-        self.check()?;
+        self.check(bytes)?;
         waited.map(|_| ()).map_err(|e| self.error(&e.to_string()))
     }
 
@@ -223,7 +333,7 @@ impl Gpu {
                         need,
                         place: self.inner.info.name.clone(),
                         have: self.inner.info.max_buffer,
-                        help: "its memory is full; use a smaller batch or --backend cpu".to_string(),
+                        help: FULL.to_string(),
                     });
                 }
                 (Some(error), _) => return Err(self.error(&error.to_string())),
@@ -237,6 +347,25 @@ impl Gpu {
     /// # Errors
     /// [`Error::Memory`] when it is larger than the device allows, or memory is full.
     pub(super) fn buffer(&self, label: &str, bytes: u64, usage: wgpu::BufferUsages) -> Result<wgpu::Buffer> {
+        self.new_buffer(label, bytes, usage, false)
+    }
+
+    /// A buffer that the host writes and copies read. It is mapped.
+    ///
+    /// # Errors
+    /// As [`Gpu::buffer`].
+    pub(super) fn mapped_buffer(&self, label: &str, bytes: u64) -> Result<wgpu::Buffer> {
+        self.new_buffer(label, bytes, wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC, true)
+    }
+
+    /// A set of as many timestamps as a set can have.
+    pub(super) fn query_set(&self) -> Result<wgpu::QuerySet> {
+        let (ty, count) = (wgpu::QueryType::Timestamp, wgpu::QUERY_SET_MAX_QUERIES);
+        let descriptor = wgpu::QuerySetDescriptor { label: Some("timestamps"), ty, count };
+        self.scoped(Some(("timestamps", u64::from(count) * 8)), || self.device().create_query_set(&descriptor))
+    }
+
+    fn new_buffer(&self, label: &str, bytes: u64, usage: wgpu::BufferUsages, mapped: bool) -> Result<wgpu::Buffer> {
         let size = bytes.max(16).next_multiple_of(16);
         if size > self.inner.info.max_buffer {
             return Err(Error::Memory {
@@ -248,7 +377,7 @@ impl Gpu {
             });
         }
         self.scoped(Some((label, size)), || {
-            let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
+            let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: mapped };
             self.device().create_buffer(&descriptor)
         })
     }
@@ -279,6 +408,9 @@ impl Gpu {
             return Ok(Arc::clone(kernel));
         }
         let kernel = Arc::new(self.compile(launch)?);
+        if let Some(pipelines) = &self.inner.pipelines {
+            pipelines.changed.store(true, Ordering::Release);
+        }
         kernels.insert(launch.shader.clone(), Arc::clone(&kernel));
         Ok(kernel)
     }
@@ -336,7 +468,7 @@ impl Gpu {
                     zero_initialize_workgroup_memory: false,
                     ..wgpu::PipelineCompilationOptions::default()
                 },
-                cache: None,
+                cache: self.inner.pipelines.as_ref().map(|pipelines| &pipelines.cache),
             });
             Kernel { pipeline, layout }
         })

@@ -1,6 +1,7 @@
 //! One dispatch as data: which kernel variant, its parameters, what is bound, and the grid.
 
 use super::shader::ShaderKey;
+use super::weights::Layout;
 use crate::error::{Error, Result};
 use crate::plan::{BufferId, WeightId};
 
@@ -34,8 +35,8 @@ pub(super) struct Binding {
 pub(super) enum Resource {
     /// A buffer of the plan.
     Buffer(BufferId),
-    /// One chunk of a prepared weight, in the layout for so many groups.
-    Weight { weight: WeightId, groups: usize, chunk: usize },
+    /// One chunk of a prepared weight, laid out for so many groups.
+    Weight { weight: WeightId, groups: usize, layout: Layout, chunk: usize },
     /// Where the rows of a sparse map begin.
     MapStarts(usize),
     /// Positions and weights of a sparse map.

@@ -1,5 +1,6 @@
 //! Dispatches of the two linear kernels.
 
+use super::body::{Product, Tiling, Variant, is_strided, phase};
 use super::kernels::function;
 use super::launch::{Binding, Grid, Launch, Resource, axes, read, u32_of, write};
 use super::params::LinearParams;
@@ -8,95 +9,36 @@ use super::weights::Chunk;
 use crate::error::{Error, Result};
 use crate::plan::{Direction, Epilogue, Epsilon, Geometry, Linear, Part, Share, Sign};
 
-/// How a linear kernel is computed. All give the same sums up to rounding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum LinearBody {
-    /// Tiles of 64 × 64 outputs in workgroup memory, 256 threads.
-    Tiles64,
-    /// Tiles of 32 × 32 outputs in workgroup memory, 64 threads.
-    Tiles32,
-    /// One thread an output, without workgroup memory.
-    Direct,
-}
-
-/// Depth of a tile.
-const TILE_K: u32 = 16;
-
-/// What a device is good at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tiling {
-    /// How kernels are computed; none chooses by their size.
-    pub body: Option<LinearBody>,
-    /// How much of a tile's depth is unrolled: a divisor of its depth. It changes no result.
-    pub unroll: u32,
-}
-
-impl Tiling {
-    /// Software takes ten times longer to compile an unrolled tile, and does not run it faster.
-    pub fn suited(is_software: bool, body: Option<LinearBody>) -> Tiling {
-        Tiling { body, unroll: if is_software { 1 } else { 4 } }
-    }
-}
-/// Threads of a workgroup of [`LinearBody::Direct`].
-const DIRECT_THREADS: usize = 64;
-/// Workgroups below which smaller tiles occupy a device better.
-const FEW_TILES: usize = 64;
-
-impl LinearBody {
-    /// Rows and columns of a tile.
-    fn tile(self) -> Option<usize> {
-        match self {
-            LinearBody::Tiles64 => Some(64),
-            LinearBody::Tiles32 => Some(32),
-            LinearBody::Direct => None,
-        }
-    }
-
-    /// What suits a product of `rows × columns` in each of `groups` groups.
-    fn suited(rows: usize, columns: usize, groups: usize) -> LinearBody {
-        let large_tiles = rows.div_ceil(64) * columns.div_ceil(64) * groups;
-        if rows < 8 || columns < 8 {
-            LinearBody::Direct
-        } else if rows > 32 && columns > 32 && large_tiles >= FEW_TILES {
-            LinearBody::Tiles64
-        } else {
-            LinearBody::Tiles32
-        }
-    }
-}
-
 /// A linear kernel's variant.
-fn shader(direction: Direction, body: LinearBody, unroll: u32, mut flags: Vec<&'static str>) -> ShaderKey {
+fn shader(direction: Direction, variant: &Variant, geometry: &[&'static str], epilogue: &[&'static str]) -> ShaderKey {
     let name = match direction {
         Direction::Forward => "linear_forward",
         Direction::Adjoint => "linear_adjoint",
     };
-    let mut constants = Vec::new();
-    match body.tile() {
-        Some(tile) => {
-            let tile = tile as u32;
-            constants.extend([("TILE_M", tile), ("TILE_N", tile), ("TILE_K", TILE_K), ("TILE_UNROLL", unroll)]);
-        }
-        None => flags.push("DIRECT"),
-    }
-    ShaderKey { name, flags, constants }
+    let flags = [&variant.flags, geometry, epilogue].concat();
+    ShaderKey { name, flags, constants: variant.constants.clone() }
 }
 
 /// The flags that follow from the geometry.
-fn geometry_flags(direction: Direction, geometry: &Geometry) -> Vec<&'static str> {
+fn geometry_flags(direction: Direction, geometry: &Geometry) -> &'static [&'static str] {
     if geometry.is_pointwise() {
-        vec!["POINTWISE"]
-    } else if direction == Direction::Adjoint && geometry.stride != [1; 3] {
-        vec!["STRIDED"]
+        &["POINTWISE"]
+    } else if is_strided(direction, geometry) {
+        &["STRIDED"]
     } else {
-        Vec::new()
+        &[]
     }
 }
 
-/// The dispatches of a linear step, one for each chunk of its weights.
+/// The greatest number that divides both.
+fn common(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { common(b, a % b) }
+}
+
+/// The dispatches of a linear step, one or several for each chunk of its weights.
 ///
 /// Where chunks split the outputs of an adjoint, each adds to what those before it left, and the last one finishes.
-pub(super) fn launches(linear: &Linear, chunks: &[Chunk], tiling: Tiling) -> Result<Vec<Launch>> {
+pub(super) fn launches(linear: &Linear, chunks: &[Chunk], tiling: &Tiling) -> Result<Vec<Launch>> {
     let geometry = &linear.geometry;
     if linear.terms.is_empty() || linear.terms.len() > 2 {
         let what = format!("{} terms in a linear step", linear.terms.len());
@@ -120,36 +62,33 @@ pub(super) fn launches(linear: &Linear, chunks: &[Chunk], tiling: Tiling) -> Res
             _ if split && !last => (&unfinished, false),
             whole => (whole, split && !first),
         };
-        launches.push(launch(linear, chunk, index, epilogue, continues, tiling)?);
+        launches.extend(chunk_launches(linear, chunk, index, epilogue, continues, tiling)?);
     }
     Ok(launches)
 }
 
-/// One chunk's dispatch. With `continues` the sum so far is in the output.
-fn launch(
+/// One chunk's dispatches. With `continues` the sum so far is in the output.
+fn chunk_launches(
     linear: &Linear,
     chunk: &Chunk,
     index: usize,
     epilogue: &Epilogue,
     continues: bool,
-    tiling: Tiling,
-) -> Result<Launch> {
+    tiling: &Tiling,
+) -> Result<Vec<Launch>> {
     let geometry = &linear.geometry;
     let c_per_group = geometry.in_channels / geometry.groups;
     let m_per_group = geometry.out_channels / geometry.groups;
     let input_plane: usize = geometry.input.iter().product();
     let output_plane: usize = geometry.output.iter().product();
-    let (rows, columns, depth) = match linear.direction {
-        Direction::Forward => (chunk.m_len, geometry.batch * output_plane, geometry.taps() * c_per_group),
-        Direction::Adjoint => (c_per_group, geometry.batch * input_plane, geometry.taps() * chunk.pitch() * 4),
-    };
-    let body = tiling.body.unwrap_or_else(|| LinearBody::suited(rows, columns, chunk.groups));
-    let (row_tiles, column_tiles) = match body.tile() {
-        Some(tile) => (rows.div_ceil(tile), columns.div_ceil(tile)),
-        None => (rows, columns),
-    };
-    let work = row_tiles * column_tiles * chunk.groups;
-    let grid = Grid::of(if body.tile().is_some() { work } else { work.div_ceil(DIRECT_THREADS) } as u64)?;
+    let product = Product::of(linear.direction, geometry, chunk.groups, chunk.m_len);
+    let Product { rows, columns, .. } = product;
+    let body = tiling.body(&product);
+    let layout = tiling.layout(linear);
+    let variant = body.variant(linear.direction, rows, tiling.is_software);
+    let [tile_rows, tile_columns] = variant.tile;
+    let (row_tiles, column_tiles) = (rows.div_ceil(tile_rows), columns.div_ceil(tile_columns));
+    let work = row_tiles * column_tiles * product.slices;
 
     let [input_z, input_y, input_x] = axes(geometry.input)?;
     let [output_z, output_y, output_x] = axes(geometry.output)?;
@@ -157,21 +96,22 @@ fn launch(
     let [stride_z, stride_y, stride_x] = axes(geometry.stride)?;
     let [dilation_z, dilation_y, dilation_x] = axes(geometry.dilation)?;
     let [pad_z, pad_y, pad_x] = axes(geometry.pad)?;
+    let [phase_z, phase_y, phase_x] = axes(phase(geometry))?;
+    // How far apart the taps of a phase are: k·dilation has the same remainder.
+    let step = |axis: usize| geometry.stride[axis] / common(geometry.stride[axis], geometry.dilation[axis]);
+    let [tap_step_z, tap_step_y, tap_step_x] = axes([step(0), step(1), step(2)])?;
     let mut params = LinearParams {
-        grid_width: grid.width,
-        work: u32_of(work)?,
         row_tiles: u32_of(row_tiles)?,
         column_tiles: u32_of(column_tiles)?,
         rows: u32_of(rows)?,
         columns: u32_of(columns)?,
-        depth: u32_of(depth)?,
+        depth: u32_of(product.taps * product.channels)?,
         // With few columns the weights are most of what is read: neighbouring threads take neighbouring rows.
         rows_fastest: u32::from(columns < rows && columns < 32),
-        groups: u32_of(chunk.groups)?,
         group_first: u32_of(chunk.group_first)?,
         m_first: u32_of(chunk.m_first)?,
         m_len: u32_of(chunk.m_len)?,
-        pitch: u32_of(chunk.pitch())?,
+        pitch: u32_of(chunk.pitch(geometry, layout))?,
         c_per_group: u32_of(c_per_group)?,
         m_per_group: u32_of(m_per_group)?,
         c_total: u32_of(geometry.in_channels)?,
@@ -197,14 +137,21 @@ fn launch(
         pad_y,
         pad_x,
         accumulate: u32::from(continues),
-        unrolled_blocks: TILE_K / tiling.unroll,
+        depth_blocks: variant.depth_blocks,
+        thread_sums: variant.thread_sums,
+        phase_z,
+        phase_y,
+        phase_x,
+        tap_step_z,
+        tap_step_y,
+        tap_step_x,
         ..LinearParams::default()
     };
 
-    let mut flags = geometry_flags(linear.direction, geometry);
+    let mut flags = Vec::new();
     let mut bindings = Vec::with_capacity(9);
     for (term, at) in linear.terms.iter().zip([1, 3]) {
-        let resource = Resource::Weight { weight: term.weight, groups: geometry.groups, chunk: index };
+        let resource = Resource::Weight { weight: term.weight, groups: geometry.groups, layout, chunk: index };
         bindings.extend([read(at, term.source), Binding { index: at + 1, resource, written: false }]);
     }
     params.part_0 = part(linear.terms[0].part);
@@ -264,12 +211,21 @@ fn launch(
         params.share_flags = share_flags(share);
     }
     bindings.push(write(9, linear.output));
-    Ok(Launch {
-        shader: shader(linear.direction, body, tiling.unroll, flags),
-        params: bytemuck::bytes_of(&params).to_vec(),
-        bindings,
-        grid,
-    })
+    let key = shader(linear.direction, &variant, geometry_flags(linear.direction, geometry), &flags);
+    let sums = (tile_rows * tile_columns).min(rows * columns) as u64;
+    let multiply_adds = sums * (product.taps * product.channels * linear.terms.len()) as u64;
+    let units = usize::try_from(tiling.max_work / multiply_adds.max(1)).unwrap_or(usize::MAX);
+    let whole_groups = units.max(variant.threads).min(work) / variant.threads * variant.threads;
+    let launch = |first: usize| {
+        let units = (work - first).min(whole_groups.max(variant.threads));
+        let grid = Grid::of(units.div_ceil(variant.threads) as u64)?;
+        params.grid_width = grid.width;
+        params.work_first = u32_of(first)?;
+        params.work = u32_of(first + units)?;
+        let (shader, params) = (key.clone(), bytemuck::bytes_of(&params).to_vec());
+        Ok(Launch { shader, params, bindings: bindings.clone(), grid })
+    };
+    (0..work).step_by(whole_groups.max(variant.threads)).map(launch).collect()
 }
 
 /// `PART_…` of `shaders/shared/part.wgsl`.
@@ -290,7 +246,10 @@ pub(super) fn share_flags(share: &Share) -> u32 {
 /// Every variant that [`launches`] can ask for.
 #[cfg(test)]
 pub(super) fn permutations() -> Vec<ShaderKey> {
-    let epilogues: [&[&'static str]; 12] = [
+    use super::body::LinearBody;
+
+    let epilogues: [&[&'static str]; 13] = [
+        &["BIAS", "ACTIVATE", "RELU"],
         &[],
         &["BIAS"],
         &["SUMMAND"],
@@ -310,25 +269,19 @@ pub(super) fn permutations() -> Vec<ShaderKey> {
             Direction::Forward => &[&[], &["POINTWISE"]],
             Direction::Adjoint => &[&[], &["POINTWISE"], &["STRIDED"]],
         };
-        let suited = |is_software| Tiling::suited(is_software, None).unroll;
-        for (body, unroll) in [
-            (LinearBody::Tiles64, suited(true)),
-            (LinearBody::Tiles64, suited(false)),
-            (LinearBody::Tiles32, suited(true)),
-            (LinearBody::Tiles32, suited(false)),
-            (LinearBody::Direct, 1),
-        ] {
-            for geometry in geometries {
-                for terms in [&[] as &[&'static str], &["TWO_TERMS"]] {
-                    for epilogue in epilogues {
-                        keys.push(shader(direction, body, unroll, [geometry, terms, epilogue].concat()));
+        for body in LinearBody::ALL {
+            // Rows that lead to each variant.
+            let rows: &[usize] = if body == LinearBody::Rows { &[4, 8, 16] } else { &[16] };
+            let softwares: &[bool] =
+                if matches!(body, LinearBody::Dense | LinearBody::Direct) { &[false] } else { &[false, true] };
+            for (rows, is_software) in rows.iter().flat_map(|rows| softwares.iter().map(move |s| (*rows, *s))) {
+                let variant = body.variant(direction, rows, is_software);
+                for geometry in geometries.iter().filter(|g| body != LinearBody::Dense || g.contains(&"POINTWISE")) {
+                    for terms in [&[] as &[&'static str], &["TWO_TERMS"]] {
+                        for epilogue in epilogues {
+                            keys.push(shader(direction, &variant, geometry, &[terms, epilogue].concat()));
+                        }
                     }
-                    keys.push(shader(
-                        direction,
-                        body,
-                        unroll,
-                        [geometry, terms, &["BIAS", "ACTIVATE", "RELU"]].concat(),
-                    ));
                 }
             }
         }
@@ -337,7 +290,8 @@ pub(super) fn permutations() -> Vec<ShaderKey> {
     for activation in super::tests::fusible_activations() {
         let flag = function(&activation).0;
         for before in [&[] as &[&'static str], &["BIAS"], &["SUMMAND"], &["BIAS", "SUMMAND"]] {
-            keys.push(shader(Direction::Forward, LinearBody::Direct, 1, [before, &["ACTIVATE", flag]].concat()));
+            let variant = LinearBody::Direct.variant(Direction::Forward, 16, false);
+            keys.push(shader(Direction::Forward, &variant, &[], &[before, &["ACTIVATE", flag]].concat()));
         }
     }
     keys

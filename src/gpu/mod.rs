@@ -4,9 +4,13 @@
 //! needs on it. What is built once (buffers, weights, parameters, bindings, pipelines) is not touched by a run, which
 //! uploads its inputs, submits one command buffer and reads back what was asked for.
 
+mod body;
+mod build;
 mod device;
+mod disk;
 mod executor;
 mod kernels;
+mod lane;
 mod launch;
 mod linear;
 mod params;
@@ -15,8 +19,10 @@ mod shader;
 mod staging;
 #[cfg(test)]
 mod tests;
+mod timing;
+mod tune;
 mod weights;
 
+pub use body::LinearBody;
 pub use device::{AdapterInfo, AdapterKind, Gpu};
 pub use executor::{GpuExecutor, GpuOptions};
-pub use linear::LinearBody;

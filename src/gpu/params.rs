@@ -22,9 +22,9 @@ macro_rules! params {
 params! {
     /// `linear_forward`, `linear_adjoint`.
     LinearParams {
-        grid_width: u32, work: u32, row_tiles: u32, column_tiles: u32,
+        grid_width: u32, work_first: u32, work: u32, row_tiles: u32, column_tiles: u32,
         rows: u32, columns: u32, depth: u32, rows_fastest: u32,
-        groups: u32, group_first: u32, m_first: u32, m_len: u32, pitch: u32,
+        group_first: u32, m_first: u32, m_len: u32, pitch: u32,
         c_per_group: u32, m_per_group: u32, c_total: u32, m_total: u32, taps: u32,
         input_plane: u32, output_plane: u32,
         input_z: u32, input_y: u32, input_x: u32,
@@ -35,7 +35,9 @@ params! {
         pad_z: u32, pad_y: u32, pad_x: u32,
         part_0: u32, part_1: u32, accumulate: u32,
         factor_inner: u32, factor_count: u32, factor_part: u32,
-        share_flags: u32, scale: f32, epsilon: f32, unrolled_blocks: u32,
+        share_flags: u32, scale: f32, epsilon: f32, depth_blocks: u32, thread_sums: u32,
+        phase_z: u32, phase_y: u32, phase_x: u32,
+        tap_step_z: u32, tap_step_y: u32, tap_step_x: u32,
         activation_a: f32, activation_b: f32, divide_inner: u32, divide_count: u32,
     }
 }

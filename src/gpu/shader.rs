@@ -29,7 +29,9 @@ const FILES: &[(&str, &str)] = &[
     ("shared/functions.wgsl", include_str!("../../shaders/shared/functions.wgsl")),
     ("shared/grid.wgsl", include_str!("../../shaders/shared/grid.wgsl")),
     ("shared/linear.wgsl", include_str!("../../shaders/shared/linear.wgsl")),
+    ("shared/linear_dense.wgsl", include_str!("../../shaders/shared/linear_dense.wgsl")),
     ("shared/linear_direct.wgsl", include_str!("../../shaders/shared/linear_direct.wgsl")),
+    ("shared/linear_rows.wgsl", include_str!("../../shaders/shared/linear_rows.wgsl")),
     ("shared/linear_tiles.wgsl", include_str!("../../shaders/shared/linear_tiles.wgsl")),
     ("shared/lrn.wgsl", include_str!("../../shaders/shared/lrn.wgsl")),
     ("shared/part.wgsl", include_str!("../../shaders/shared/part.wgsl")),
@@ -38,6 +40,11 @@ const FILES: &[(&str, &str)] = &[
     ("shared/share.wgsl", include_str!("../../shaders/shared/share.wgsl")),
     ("shared/windows.wgsl", include_str!("../../shaders/shared/windows.wgsl")),
 ];
+
+/// The text of every file.
+pub(super) fn sources<'a>() -> impl Iterator<Item = &'a [u8]> {
+    FILES.iter().map(|(_, text)| text.as_bytes())
+}
 
 /// One variant of a kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

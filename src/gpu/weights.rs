@@ -16,10 +16,22 @@ pub(super) struct Chunk {
     pub m_len: usize,
 }
 
+/// The order of a weight's values on the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Layout {
+    /// `[group][tap][c][m]`, m padded with zeros to whole vectors of four.
+    OutputsFastest,
+    /// `[group][tap][m][c]`, c padded with zeros to whole vectors of four.
+    InputsFastest,
+}
+
 impl Chunk {
-    /// Outputs of a group, padded to whole vectors of four: that many vectors.
-    pub fn pitch(&self) -> usize {
-        self.m_len.div_ceil(4)
+    /// The outputs of a group (or its inputs, where they are fastest), padded to whole vectors of four: that many vectors.
+    pub fn pitch(&self, geometry: &Geometry, layout: Layout) -> usize {
+        match layout {
+            Layout::OutputsFastest => self.m_len.div_ceil(4),
+            Layout::InputsFastest => (geometry.in_channels / geometry.groups).div_ceil(4),
+        }
     }
 }
 
@@ -27,11 +39,13 @@ impl Chunk {
 ///
 /// # Errors
 /// [`Error::Memory`] when four outputs alone are larger.
-pub(super) fn chunks(geometry: &Geometry, max_bytes: u64) -> Result<Vec<Chunk>> {
+pub(super) fn chunks(geometry: &Geometry, layout: Layout, max_bytes: u64) -> Result<Vec<Chunk>> {
     let m_per_group = geometry.out_channels / geometry.groups;
     let pitch = m_per_group.div_ceil(4);
+    let c_len = geometry.in_channels / geometry.groups;
+    let c_padded = if layout == Layout::InputsFastest { c_len.next_multiple_of(4) } else { c_len };
     // Bytes of one vector of four outputs over all inputs and taps.
-    let vector = (geometry.taps() * (geometry.in_channels / geometry.groups) * 16) as u64;
+    let vector = (geometry.taps() * c_padded * 16) as u64;
     let fitting = (max_bytes / vector.max(1)) as usize;
     if fitting == 0 {
         return Err(Error::Memory {
@@ -65,16 +79,20 @@ pub(super) fn chunks(geometry: &Geometry, max_bytes: u64) -> Result<Vec<Chunk>> 
     Ok(parts.collect())
 }
 
-/// A chunk's values in the order `[group][tap][c][m]`, m padded with zeros to whole vectors of four.
-pub(super) fn pack(weight: &Weight, geometry: &Geometry, chunk: &Chunk) -> Result<Vec<f32>> {
+/// A chunk's values in an order.
+pub(super) fn pack(weight: &Weight, geometry: &Geometry, chunk: &Chunk, layout: Layout) -> Result<Vec<f32>> {
     let (taps, c_len) = (geometry.taps(), geometry.in_channels / geometry.groups);
     let m_per_group = geometry.out_channels / geometry.groups;
     if weight.tensor.len() != geometry.out_channels * c_len * taps {
         let what = format!("shape {:?} does not fit the layer {geometry:?}", weight.tensor.shape());
         return Err(Error::shape("weight", what));
     }
-    let row_pitch = chunk.pitch() * 4;
-    let mut packed = vec![0.0; chunk.groups * taps * c_len * row_pitch];
+    let pitch = chunk.pitch(geometry, layout) * 4;
+    let (slow_len, [m_step, c_step]) = match layout {
+        Layout::OutputsFastest => (c_len, [1, pitch]),
+        Layout::InputsFastest => (chunk.m_len, [pitch, 1]),
+    };
+    let mut packed = vec![0.0; chunk.groups * taps * slow_len * pitch];
     for group in 0..chunk.groups {
         for m in 0..chunk.m_len {
             let out = (chunk.group_first + group) * m_per_group + chunk.m_first + m;
@@ -82,7 +100,8 @@ pub(super) fn pack(weight: &Weight, geometry: &Geometry, chunk: &Chunk) -> Resul
                 for tap in 0..taps {
                     // In range: the length was checked above.
                     let w = weight.tensor.get((out * c_len + c) * taps + tap).unwrap_or(0.0);
-                    packed[((group * taps + tap) * c_len + c) * row_pitch + m] = weight.form.of(w) as f32;
+                    let at = (group * taps + tap) * slow_len * pitch + m * m_step + c * c_step;
+                    packed[at] = weight.form.of(w) as f32;
                 }
             }
         }
@@ -117,21 +136,31 @@ mod tests {
     fn every_output_is_in_exactly_one_chunk_that_fits() {
         for (groups, c, m, k) in [(1, 3, 10, 2), (4, 8, 12, 3), (6, 6, 6, 3), (2, 4, 30, 1)] {
             let geometry = geometry(groups, c, m, k);
-            let vector = (c / groups * k * 16) as u64;
-            for limit in [vector, 2 * vector, 3 * vector + 5, 1 << 20] {
-                let mut seen = vec![0; m];
-                for chunk in chunks(&geometry, limit).unwrap() {
-                    assert!((chunk.groups * chunk.pitch()) as u64 * vector <= limit);
-                    assert_eq!(chunk.m_first % 4, 0);
-                    for group in chunk.group_first..chunk.group_first + chunk.groups {
-                        for m_local in chunk.m_first..chunk.m_first + chunk.m_len {
-                            seen[group * (m / groups) + m_local] += 1;
+            for layout in [Layout::OutputsFastest, Layout::InputsFastest] {
+                let c_padded =
+                    if layout == Layout::InputsFastest { (c / groups).next_multiple_of(4) } else { c / groups };
+                let vector = (c_padded * k * 16) as u64;
+                for limit in [vector, 2 * vector, 3 * vector + 5, 1 << 20] {
+                    let mut seen = vec![0; m];
+                    for chunk in chunks(&geometry, layout, limit).unwrap() {
+                        let weight = Weight {
+                            tensor: Arc::new(
+                                Tensor::from_f64([m, c / groups, k], vec![1.0; m * c / groups * k]).unwrap(),
+                            ),
+                            form: WeightForm::Plain,
+                        };
+                        assert!(pack(&weight, &geometry, &chunk, layout).unwrap().len() as u64 * 4 <= limit);
+                        assert_eq!(chunk.m_first % 4, 0);
+                        for group in chunk.group_first..chunk.group_first + chunk.groups {
+                            for m_local in chunk.m_first..chunk.m_first + chunk.m_len {
+                                seen[group * (m / groups) + m_local] += 1;
+                            }
                         }
                     }
+                    assert!(seen.iter().all(|n| *n == 1), "{groups} groups, limit {limit}: {seen:?}");
                 }
-                assert!(seen.iter().all(|n| *n == 1), "{groups} groups, limit {limit}: {seen:?}");
+                assert!(matches!(chunks(&geometry, layout, vector - 1), Err(Error::Memory { .. })));
             }
-            assert!(matches!(chunks(&geometry, vector - 1), Err(Error::Memory { .. })));
         }
     }
 
@@ -141,8 +170,10 @@ mod tests {
         let tensor = Arc::new(Tensor::from_f64([3, 1, 2], values).unwrap());
         let weight = Weight { tensor, form: WeightForm::GammaPositive(1.0) };
         let chunk = Chunk { group_first: 0, groups: 1, m_first: 0, m_len: 3 };
-        let packed = pack(&weight, &geometry(1, 1, 3, 2), &chunk).unwrap();
-        assert_eq!(packed, [2.0, 6.0, 10.0, 0.0, -2.0, -4.0, -6.0, 0.0]);
-        assert!(pack(&weight, &geometry(1, 1, 4, 2), &chunk).is_err());
+        let packed = |layout| pack(&weight, &geometry(1, 1, 3, 2), &chunk, layout).unwrap();
+        assert_eq!(packed(Layout::OutputsFastest), [2.0, 6.0, 10.0, 0.0, -2.0, -4.0, -6.0, 0.0]);
+        let [a, b, c, d, e, f] = [2.0, 6.0, 10.0, -2.0, -4.0, -6.0].map(|w| [w, 0.0, 0.0, 0.0]);
+        assert_eq!(packed(Layout::InputsFastest), [a, b, c, d, e, f].concat());
+        assert!(pack(&weight, &geometry(1, 1, 4, 2), &chunk, Layout::OutputsFastest).is_err());
     }
 }

@@ -207,6 +207,43 @@ pub trait Executor: Send {
     /// # Errors
     /// As [`run`](Executor::run).
     fn run_timed(&mut self, inputs: &[Tensor], targets: &[Vec<SeedRequest>]) -> crate::Result<(RunOutput, Timings)>;
+
+    /// Begins a [`run`](Executor::run), whose results [`collect`](Executor::collect) brings. Only the last two can be
+    /// collected: with one batch begun before the one before it is collected, a device computes while the host moves data.
+    ///
+    /// # Errors
+    /// As [`run`](Executor::run).
+    fn submit(&mut self, inputs: &[Tensor], targets: &[Vec<SeedRequest>]) -> crate::Result<Ticket>;
+
+    /// Waits for a run that was begun.
+    ///
+    /// # Errors
+    /// As [`run`](Executor::run); [`Error::Input`](crate::Error::Input) when two runs have begun since, or another executor
+    /// gave the ticket.
+    fn collect(&mut self, ticket: Ticket) -> crate::Result<RunOutput>;
+}
+
+/// A run under way, to be [collected](Executor::collect).
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "its results are lost unless it is collected"]
+pub struct Ticket(u64);
+
+impl Ticket {
+    /// The ticket of a run with this number.
+    pub(crate) fn new(number: u64) -> Ticket {
+        Ticket(number)
+    }
+
+    /// The run's number.
+    pub(crate) fn number(&self) -> u64 {
+        self.0
+    }
+
+    /// What is wrong when there is no such run.
+    pub(crate) fn unknown() -> crate::Error {
+        let what = "this run cannot be collected: two have begun since, or another executor's ticket was given";
+        crate::Error::Input(what.to_string())
+    }
 }
 
 /// Seconds each step of a run took.

@@ -1,0 +1,251 @@
+//! The bodies of the linear kernels: how a product is shared out among threads, and which body suits which product.
+
+use super::device::Gpu;
+use super::executor::GpuOptions;
+use super::tune::Tuned;
+use super::weights::Layout;
+use crate::plan::{Direction, Geometry, Linear};
+
+/// How a linear kernel is computed. All give the same sums up to rounding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LinearBody {
+    /// Tiles of 128 × 128 outputs in workgroup memory, 256 threads with 8 × 8 each.
+    Tiles128,
+    /// Tiles of 64 × 64 outputs in workgroup memory, 256 threads with 4 × 4 each.
+    Tiles64,
+    /// Tiles of 32 × 32 outputs in workgroup memory, 64 threads with 4 × 4 each.
+    Tiles32,
+    /// Without workgroup memory: a thread sums up to 16 rows for four columns.
+    Rows,
+    /// For pointwise products of few columns: the depth is split among the threads of a workgroup. Other products take
+    /// [`LinearBody::Direct`] instead.
+    Dense,
+    /// One thread an output, without workgroup memory.
+    Direct,
+}
+
+/// The product that a dispatch computes, as a body sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Product {
+    pub direction: Direction,
+    pub pointwise: bool,
+    /// Outputs of a group, of all samples and positions (for a strided adjoint: of a phase), and products summed for each.
+    pub rows: usize,
+    pub columns: usize,
+    /// Channels that are summed over for each tap.
+    pub channels: usize,
+    pub taps: usize,
+    /// Groups times phases.
+    pub slices: usize,
+}
+
+/// What decides on bodies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Tiling {
+    /// How every kernel is computed; none chooses by its size.
+    pub body: Option<LinearBody>,
+    /// Whether it is software on the processor.
+    pub is_software: bool,
+    /// Most multiply-adds of a dispatch.
+    pub max_work: u64,
+    /// What was found fastest.
+    tuned: Tuned,
+}
+
+/// Multiply-adds that even a slow card (500 GFLOP/s) does in 100 ms: a dispatch that takes seconds is stopped by some
+/// systems.
+const MAX_WORK: u64 = 20_000_000_000;
+
+/// Tiles that occupy a card: with fewer, smaller ones do better.
+const ENOUGH_TILES: usize = 96;
+
+impl Tiling {
+    pub fn suited(gpu: &Gpu, options: &GpuOptions) -> Tiling {
+        let is_software = gpu.info().is_software;
+        // Nothing stops software.
+        let most = if is_software { u64::MAX } else { MAX_WORK };
+        // What was tuned on software was asked for: it does not hold for others.
+        let tuned = if options.tune.unwrap_or(!is_software) { gpu.tuned() } else { Tuned::new() };
+        Tiling { body: options.body, is_software, max_work: options.max_work.unwrap_or(most), tuned }
+    }
+
+    /// Every kernel computed by one body.
+    pub fn forced(body: LinearBody, is_software: bool, max_work: u64) -> Tiling {
+        Tiling { body: Some(body), is_software, max_work, tuned: Tuned::new() }
+    }
+
+    /// In which order a step's kernel reads its weights.
+    pub fn layout(&self, linear: &Linear) -> Layout {
+        let geometry = &linear.geometry;
+        let m_per_group = geometry.out_channels / geometry.groups;
+        let product = Product::of(linear.direction, geometry, geometry.groups, m_per_group);
+        match (linear.direction, self.body(&product)) {
+            (Direction::Adjoint, LinearBody::Rows) => Layout::InputsFastest,
+            _ => Layout::OutputsFastest,
+        }
+    }
+
+    /// The body for a product.
+    pub fn body(&self, product: &Product) -> LinearBody {
+        let tuned = || self.tuned.get(product).copied();
+        let body = self.body.or_else(tuned).unwrap_or_else(|| product.suited(self.is_software));
+        if body == LinearBody::Dense && !product.pointwise { LinearBody::Direct } else { body }
+    }
+}
+
+impl Product {
+    /// What [`launches`](super::linear::launches) computes with all of a layer's outputs m in a chunk of so many.
+    pub fn of(direction: Direction, geometry: &Geometry, groups: usize, m_len: usize) -> Product {
+        let c_len = geometry.in_channels / geometry.groups;
+        let (rows, channels) = match direction {
+            Direction::Forward => (m_len, c_len),
+            Direction::Adjoint => (c_len, m_len),
+        };
+        let plane = match direction {
+            Direction::Forward => geometry.output.iter().product::<usize>(),
+            Direction::Adjoint if is_strided(direction, geometry) => phase(geometry).iter().product(),
+            Direction::Adjoint => geometry.input.iter().product(),
+        };
+        let phases = if is_strided(direction, geometry) { geometry.stride.iter().product() } else { 1 };
+        Product {
+            direction,
+            pointwise: geometry.is_pointwise(),
+            rows,
+            columns: geometry.batch * plane,
+            channels,
+            taps: geometry.taps(),
+            slices: groups * phases,
+        }
+    }
+
+    /// The bodies that may be fastest on hardware. All read the same weights.
+    pub fn candidates(&self) -> Vec<LinearBody> {
+        use LinearBody::{Dense, Direct, Tiles32, Tiles64, Tiles128};
+        match self.suited(false) {
+            Dense => vec![Dense, Tiles32],
+            Tiles128 | Tiles64 | Tiles32 if self.rows > 64 && self.columns > 64 => vec![Tiles128, Tiles64, Tiles32],
+            Tiles64 | Tiles32 if self.rows > 32 && self.columns > 32 => vec![Tiles64, Tiles32],
+            Direct if self.rows >= 8 => vec![Direct, Tiles32],
+            only => vec![only],
+        }
+    }
+
+    /// The body that suits by size alone.
+    fn suited(&self, is_software: bool) -> LinearBody {
+        let tiles = |size: usize| self.rows.div_ceil(size) * self.columns.div_ceil(size) * self.slices;
+        if is_software {
+            // Rows computes at least 4 rows for 64 columns.
+            let wasteful = self.columns < 8 || self.rows < 3;
+            return if wasteful { LinearBody::Direct } else { LinearBody::Rows };
+        }
+        if self.pointwise && self.columns <= 8 && self.channels >= 64 {
+            LinearBody::Dense
+        } else if self.rows < 3 || self.columns < 8 {
+            LinearBody::Direct
+        } else if self.rows < 12 || self.channels < 6 {
+            // Most of a tile would be empty.
+            LinearBody::Rows
+        } else if self.rows > 64 && self.columns > 64 && tiles(128) >= ENOUGH_TILES {
+            LinearBody::Tiles128
+        } else if self.rows > 32 && self.columns > 32 && tiles(64) >= ENOUGH_TILES {
+            LinearBody::Tiles64
+        } else {
+            LinearBody::Tiles32
+        }
+    }
+}
+
+/// Whether a step runs phase by phase: see `shaders/linear_adjoint.wgsl`.
+pub(super) fn is_strided(direction: Direction, geometry: &Geometry) -> bool {
+    direction == Direction::Adjoint && geometry.stride != [1; 3]
+}
+
+/// Positions of a phase of a strided adjoint, in each axis.
+pub(super) fn phase(geometry: &Geometry) -> [usize; 3] {
+    std::array::from_fn(|axis| geometry.input[axis].div_ceil(geometry.stride[axis]))
+}
+
+impl LinearBody {
+    /// Every body.
+    pub const ALL: [LinearBody; 6] = [
+        LinearBody::Tiles128,
+        LinearBody::Tiles64,
+        LinearBody::Tiles32,
+        LinearBody::Rows,
+        LinearBody::Dense,
+        LinearBody::Direct,
+    ];
+
+    /// Rows, columns and depth of a tile, for bodies with tiles in workgroup memory. Each is as deep as two tiles of
+    /// weights and two of values fit into 16 KiB, the least that a device has.
+    fn tile(self) -> Option<[u32; 3]> {
+        match self {
+            LinearBody::Tiles128 => Some([128, 128, 8]),
+            LinearBody::Tiles64 => Some([64, 64, 16]),
+            LinearBody::Tiles32 => Some([32, 32, 8]),
+            LinearBody::Rows | LinearBody::Dense | LinearBody::Direct => None,
+        }
+    }
+
+    /// How the body computes a product of so many rows.
+    pub(super) fn variant(self, direction: Direction, rows: usize, is_software: bool) -> Variant {
+        let mut flags = Vec::new();
+        let mut constants = Vec::new();
+        let (mut tile, mut threads, mut depth_blocks, mut thread_sums) = ([1, 1], 1, 0, 0);
+        let adjoint = direction == Direction::Adjoint;
+        match self {
+            LinearBody::Tiles128 | LinearBody::Tiles64 | LinearBody::Tiles32 => {
+                let [m, n, k] = self.tile().unwrap_or([32, 32, 8]);
+                constants.extend([("TILE_M", m), ("TILE_N", n), ("TILE_K", k)]);
+                tile = [m as usize, n as usize];
+                depth_blocks = k / 4;
+                thread_sums = if self == LinearBody::Tiles128 { 8 } else { 4 };
+                flags.extend((self == LinearBody::Tiles128).then_some("WIDE"));
+                // Software compiles an unrolled tile ten times as long, and does not run it faster.
+                flags.extend((!is_software).then_some("UNROLLED"));
+            }
+            LinearBody::Rows => {
+                // Whole wavefronts on hardware; software has no use for wide workgroups, small planes leave them empty.
+                let lanes: u32 = if is_software { 16 } else { 64 };
+                let vectors = if rows <= 4 {
+                    1
+                } else if rows <= 8 {
+                    2
+                } else {
+                    4
+                };
+                constants.extend([("THREADS", lanes), ("ROW_VECS", vectors)]);
+                tile = [4 * vectors as usize, 4 * lanes as usize];
+                thread_sums = 4 * vectors;
+                flags.push("ROWS");
+                flags.extend((vectors >= 2).then_some("ROWS_8"));
+                flags.extend((vectors >= 4).then_some("ROWS_16"));
+            }
+            LinearBody::Dense => {
+                tile = [if adjoint { 8 } else { 32 }, 4];
+                flags.push("DENSE");
+            }
+            LinearBody::Direct => {
+                threads = 64;
+                flags.extend(["DIRECT", "SCALAR_WEIGHTS"]);
+            }
+        }
+        flags.extend(adjoint.then_some("ADJOINT"));
+        Variant { flags, constants, tile, threads, depth_blocks, thread_sums }
+    }
+}
+
+/// A body's shader and grid.
+#[derive(Clone, Debug)]
+pub(super) struct Variant {
+    pub flags: Vec<&'static str>,
+    pub constants: Vec<(&'static str, u32)>,
+    /// Rows and columns that a unit of work computes.
+    pub tile: [usize; 2],
+    /// Units of work of a workgroup.
+    pub threads: usize,
+    /// The depth of a tile in fours.
+    pub depth_blocks: u32,
+    /// Vectors of four rows that a thread sums, or pairs of them: each is an epilogue.
+    pub thread_sums: u32,
+}

@@ -1,0 +1,148 @@
+//! Speed of the linear kernels beside a plain matrix product, for software adapters: not run by default.
+//!
+//! ```sh
+//! cargo test --release --test gpu_speed -- --ignored --nocapture
+//! ```
+
+mod support;
+
+use relprop::Tensor;
+use relprop::gpu::{Gpu, GpuExecutor, GpuOptions};
+use relprop::plan::{Direction, Epilogue, Executor, Geometry, Linear, Part, Step, Term};
+use relprop::rules::WeightForm;
+use support::plans::Case;
+
+/// C = AᵀB, with 16 rows × four columns a thread and no workgroup memory: the fastest of some twenty forms tried on
+/// Mesa 25. A lies as K × M, B as K × N, C as M × N; all sizes are 512.
+const PLAIN: &str = "
+const SIZE: u32 = 512u;
+@group(0) @binding(0) var<storage, read> a: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> b: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> c: array<vec4<f32>>;
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+    let row = workgroup.y * 4u;
+    let column = workgroup.x * 64u + thread;
+    SUMS
+    for (var k = 0u; k < SIZE; k++) {
+        let x = b[k * (SIZE / 4u) + column];
+        LOOP
+    }
+    STORES
+}";
+
+/// Runs that are timed; the fastest counts, since others may use the processor too.
+const RUNS: usize = 12;
+
+/// The plain product, written out.
+fn plain() -> String {
+    let rows = |line: &dyn Fn(usize) -> String| (0..16).map(line).collect::<Vec<_>>().join("\n");
+    let weights: String = (0..4).map(|i| format!("let w{i} = a[k * (SIZE / 4u) + row + {i}u];\n")).collect();
+    let sum = |r: usize| format!("s{r} = fma(vec4<f32>(w{}[{}]), x, s{r});", r / 4, r % 4);
+    PLAIN
+        .replace("SUMS", &rows(&|r| format!("var s{r} = vec4<f32>();")))
+        .replace("LOOP", &(weights + &rows(&sum)))
+        .replace("STORES", &rows(&|r| format!("c[(row * 4u + {r}u) * (SIZE / 4u) + column] = s{r};")))
+}
+
+/// GFLOP/s of the plain product.
+fn plain_speed() -> f64 {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::VULKAN));
+    let adapter = adapters.into_iter().next().expect("an adapter");
+    let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor::default())).unwrap();
+    let source = wgpu::ShaderSource::Wgsl(plain().into());
+    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor { label: None, source });
+    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: None,
+        layout: None,
+        module: &module,
+        entry_point: Some("main"),
+        compilation_options: wgpu::PipelineCompilationOptions::default(),
+        cache: None,
+    });
+    let size = 512 * 512 * 4;
+    let usage = wgpu::BufferUsages::STORAGE;
+    let descriptor = wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false };
+    let buffers = [(); 3].map(|()| device.create_buffer(&descriptor));
+    let entries: Vec<_> = (0..)
+        .zip(&buffers)
+        .map(|(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() })
+        .collect();
+    let layout = pipeline.get_bind_group_layout(0);
+    let bindings =
+        device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout: &layout, entries: &entries });
+    let run = |_| {
+        let start = std::time::Instant::now();
+        let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            pass.set_pipeline(&pipeline);
+            pass.set_bind_group(0, &bindings, &[]);
+            pass.dispatch_workgroups(2, 32, 1);
+        }
+        queue.submit([encoder.finish()]);
+        device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
+        start.elapsed().as_secs_f64()
+    };
+    2e-9 * 512f64.powi(3) / (0..RUNS).map(run).fold(f64::MAX, f64::min)
+}
+
+/// A convolution of `channels` to `outputs` channels on squares.
+fn geometry(channels: usize, outputs: usize, side: usize, kernel: usize, stride: usize) -> Geometry {
+    let square = |side| [1, side, side];
+    Geometry {
+        batch: 1,
+        groups: 1,
+        in_channels: channels,
+        out_channels: outputs,
+        input: square(side),
+        output: square(side / stride),
+        kernel: square(kernel),
+        stride: square(stride),
+        dilation: [1; 3],
+        pad: [0, kernel / 2, kernel / 2],
+    }
+}
+
+/// GFLOP/s of a linear step.
+fn step_speed(gpu: &Gpu, direction: Direction, geometry: Geometry) -> f64 {
+    let mut case = Case::new(1);
+    let (source, output) = match direction {
+        Direction::Forward => (geometry.input_len(), geometry.output_len()),
+        Direction::Adjoint => (geometry.output_len(), geometry.input_len()),
+    };
+    let values = |len: usize| (0..len).map(|i| (i % 7) as f64 - 3.0).collect::<Vec<_>>();
+    let source = case.input("x", values(source));
+    let weight = case.weight(values(geometry.out_channels * geometry.in_channels * geometry.taps()), WeightForm::Plain);
+    let output = case.output("y", output);
+    case.step(Step::Linear(Linear {
+        direction,
+        geometry,
+        terms: vec![Term { source, part: Part::All, weight }],
+        epilogue: Epilogue::Multiply { factor: None, accumulate: false, divide: None },
+        output,
+    }));
+    let mut executor = GpuExecutor::with_options(case.plan.clone(), gpu, &GpuOptions::default()).unwrap();
+    let inputs: &[Tensor] = &case.inputs;
+    let run = |_| executor.run_timed(inputs, &[]).unwrap().1.forward[0];
+    2e-9 * geometry.multiply_adds() as f64 / (0..RUNS).map(run).fold(f64::MAX, f64::min)
+}
+
+#[test]
+#[ignore = "measures speed"]
+fn linear_kernels_beside_a_plain_matrix_product() {
+    let gpu = Gpu::open(None).unwrap();
+    let shapes = [
+        ("3×3, 64 → 128, 40×40", geometry(64, 128, 40, 3, 1)),
+        ("1×1, 512 → 512, 16×16", geometry(512, 512, 16, 1, 1)),
+        ("3×3 stride 2, 128 → 128, 32×32", geometry(128, 128, 32, 3, 2)),
+        ("7×7 stride 2, 3 → 64, 112×112", geometry(3, 64, 112, 7, 2)),
+    ];
+    for (name, geometry) in shapes {
+        for direction in [Direction::Forward, Direction::Adjoint] {
+            let (plain, step) = (plain_speed(), step_speed(&gpu, direction, geometry));
+            println!("{name} {direction:?}: {step:.1} GFLOP/s, {:.0} % of {plain:.1}", 100.0 * step / plain);
+        }
+    }
+}
