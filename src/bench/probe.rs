@@ -9,7 +9,7 @@ use super::Options;
 use crate::architectures::random;
 use crate::error::Result;
 use crate::explain::Predictor;
-use crate::network::{Dense, Network, Op};
+use crate::network::{Conv, Network};
 use crate::tensor::Tensor;
 
 /// Products that one run makes in a row, so that what is moved to and from the device hardly counts.
@@ -50,17 +50,28 @@ pub fn measure(options: &Options) -> Result<Peak> {
 
 fn products(size: usize, options: &Options) -> Result<(Peak, f64)> {
     // Values keep their size from product to product.
-    let matrix = |seed, deviation| Tensor::from_f32([size, size], random::normal(seed, size * size, deviation));
-    let weight = Arc::new(matrix(1, (1.0 / size as f64).sqrt())?);
+    let matrix =
+        |shape: &[usize], seed, deviation| Tensor::from_f32(shape, random::normal(seed, size * size, deviation));
+    // Pointwise convolutions: matrix products by the same kernels as a network's convolutions.
+    let weight = Arc::new(matrix(&[size, size, 1], 1, (1.0 / size as f64).sqrt())?);
     let mut net = Network::builder("matrix products");
-    let mut x = net.input("x", &[size]);
+    let mut x = net.input("x", &[size, size]);
     for i in 0..PRODUCTS {
-        x = net.add(&format!("product{i}"), Op::Dense(Dense { weight: weight.clone(), bias: None }), &[x])?;
+        let product = Conv {
+            weight: weight.clone(),
+            bias: None,
+            groups: 1,
+            strides: vec![1],
+            dilations: vec![1],
+            pads: vec![[0, 0]],
+            output_padding: vec![0],
+        };
+        x = net.conv(&format!("product{i}"), x, product)?;
     }
     net.output(x);
     let (backend, precision) = (options.backend, options.precision);
-    let mut predictor = Predictor::new(&net.build()?, size, backend, precision, options.adapter.as_deref())?;
-    let x = [matrix(2, 1.0)?];
+    let mut predictor = Predictor::new(&net.build()?, 1, backend, precision, options.adapter.as_deref())?;
+    let x = [matrix(&[1, size, size], 2, 1.0)?];
     let mut seconds = f64::INFINITY;
     // The first run warms up.
     for run in 0..=RUNS {

@@ -52,7 +52,7 @@ impl<T: Vector> Dense<'_, T> {
         let few = g.batch <= FEW;
         // Samples of a task.
         let together = if few { g.batch } else { 768 };
-        let tasks = 4 * rayon::current_num_threads();
+        let tasks = if few { 4 } else { 2 } * rayon::current_num_threads();
         let width = match self.direction {
             // Pieces of W's rows should span several pages of memory.
             Direction::Adjoint if few => outputs.div_ceil(tasks).max(1024),
@@ -95,10 +95,18 @@ impl<T: Vector> Dense<'_, T> {
             let a = &mut a[..samples.next_multiple_of(ROWS) * some.len()];
             let b = &mut b[..pitch * some.len()];
             for (i, panel) in a.chunks_mut(ROWS * some.len()).enumerate() {
-                for r in 0..ROWS {
-                    let row = x.chunks(depth).nth(i * ROWS + r).map(|row| &row[some.clone()]);
-                    for (k, values) in panel.chunks_mut(ROWS).enumerate() {
-                        values[r] = row.map_or(T::ZERO, |row| row[k]);
+                let rows: [Option<&[T]>; ROWS] =
+                    std::array::from_fn(|r| x.chunks(depth).nth(i * ROWS + r).map(|row| &row[some.clone()]));
+                if let [Some(a), Some(b), Some(c), Some(d), Some(e), Some(f)] = rows {
+                    let lines = a.iter().zip(b).zip(c).zip(d).zip(e).zip(f);
+                    for (values, (((((a, b), c), d), e), f)) in panel.chunks_exact_mut(ROWS).zip(lines) {
+                        values.copy_from_slice(&[*a, *b, *c, *d, *e, *f]);
+                    }
+                } else {
+                    for (r, row) in rows.iter().enumerate() {
+                        for (k, values) in panel.chunks_mut(ROWS).enumerate() {
+                            values[r] = row.map_or(T::ZERO, |row| row[k]);
+                        }
                     }
                 }
             }
