@@ -53,11 +53,21 @@ impl<T: Vector> WithSimd for Plane<'_, T> {
                         }
                         let at = start + s.input_at(2, kx, inside.start);
                         let (best, winners) = (&mut best[inside.clone()], &mut winners[inside]);
-                        let line = &mut line[..best.len()];
-                        for (y, x) in line.iter_mut().zip(self.source[at..].iter().step_by(s.stride[2])) {
-                            *y = *x;
+                        let (source, line) = (&self.source[at..], &mut line[..best.len()]);
+                        let at = at as u32;
+                        match s.stride[2] {
+                            1 => compete(&source[..best.len()], at, 1, best, winners),
+                            // The same as below, but many at a time, since the compiler knows that they are pairs.
+                            2 => {
+                                let pairs = source[..2 * line.len() - 1].chunks(2);
+                                line.iter_mut().zip(pairs).for_each(|(y, x)| *y = x[0]);
+                                compete(line, at, 2, best, winners);
+                            }
+                            stride => {
+                                line.iter_mut().zip(source.iter().step_by(stride)).for_each(|(y, x)| *y = *x);
+                                compete(line, at, stride as u32, best, winners);
+                            }
                         }
-                        compete(line, at as u32, s.stride[2] as u32, best, winners);
                     }
                 }
             }

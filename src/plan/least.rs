@@ -12,7 +12,8 @@
 //!   linear layer it adds; a tensor between them is written only if someone else reads it. Reshaping costs nothing.
 //! - for each denominator with products: x, its forms of W, bias and R in, the share s out; with several targets, which have
 //!   these denominators in common, z out once, and R and z in for each target by the pass back.
-//! - the way back through a linear layer: shares (or R and the denominator), forms of W and x in, R of the input out.
+//! - the way back through a linear layer: shares, forms of W and x in, R of the input out. A denominator that the forward pass
+//!   has costs nothing: the pass that computes R divides by it, and behind a ReLU it is the factor that this pass reads anyway.
 //! - the way back through other ops: R and what the rule needs in, R of each input out; nothing where R is handed on
 //!   unchanged. A residual sum's shares belong to the passes of its branches: the operands and the sum are read once more.
 //! - a tensor with several readers: what comes from each further one is read once more.
@@ -313,8 +314,7 @@ impl<'a> Count<'a> {
             let forms = count_forms(denominator.terms.iter().map(|t| t.1));
             let masked = if denominator.mask.is_some() { y } else { 0 };
             if denominator.terms.is_empty() {
-                // R, and z where it is not a constant.
-                adjoint_reads += y + if denominator.output { y } else { 0 };
+                adjoint_reads += y;
             } else if back.several {
                 forward = forward + pass(1, 0, x + forms * weight + bias(denominator.bias), y);
                 adjoint_reads += 2 * y + masked;
@@ -458,7 +458,7 @@ mod tests {
         // The sum's share needs b itself.
         let forward = (forward.bytes_read, forward.bytes_written + 4 * A);
         let read = 5 // seed
-            + (2 * 5 + 15 + 3) // dense, ε: R and z, W, x
+            + (5 + 15 + 3) // dense, ε: s, W, x
             + (3 + 3 + A) // mean: R, y, x
             + (A + 2 * A) // sum: itself, b, a
             + (A + WB + 3 + A) + (A + WB + A) // b: x, W, bias, R; s, W, x
