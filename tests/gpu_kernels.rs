@@ -113,12 +113,12 @@ fn split(random: &mut Random, case: &Case) -> GpuOptions {
 
 #[test]
 fn linear_forward_with_split_weights() {
-    every("linear_forward", 60, split);
+    every("linear_forward", 30, split);
 }
 
 #[test]
 fn linear_adjoint_with_split_weights() {
-    every("linear_adjoint", 60, split);
+    every("linear_adjoint", 30, split);
 }
 
 /// Few multiply-adds in a dispatch: one tile to a few.
@@ -132,12 +132,12 @@ fn short(random: &mut Random, _: &Case) -> GpuOptions {
 
 #[test]
 fn linear_forward_in_short_dispatches() {
-    every("linear_forward", 30, short);
+    every("linear_forward", 16, short);
 }
 
 #[test]
 fn linear_adjoint_in_short_dispatches() {
-    every("linear_adjoint", 30, short);
+    every("linear_adjoint", 16, short);
 }
 
 /// A dense layer or pointwise convolution as a step of a case.

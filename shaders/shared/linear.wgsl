@@ -169,14 +169,22 @@ fn next_tap(tap: vec3<u32>, taps: vec3<u32>) -> vec3<u32> {
     return next;
 }
 
-// The wanted part of a value of a term's source.
+// The wanted part of a value of a term's source; without PARTS it is all of it.
 fn source_at(term: u32, i: u32) -> f32 {
 #if TWO_TERMS
     if term == 1u {
+#if PARTS
         return take_part(source_1[i], params.part_1);
+#else
+        return source_1[i];
+#endif
     }
 #endif
+#if PARTS
     return take_part(source_0[i], params.part_0);
+#else
+    return source_0[i];
+#endif
 }
 
 // A weight (four, where the tile kernels read them) of a term.

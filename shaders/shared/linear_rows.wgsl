@@ -6,11 +6,6 @@
 
 const COLUMNS: u32 = 4u * THREADS;
 
-fn row_weights(term: u32, slice: Slice, tap: u32, channel: u32, row: u32) -> vec4<f32> {
-    // Rows past the last are not stored: any weights will do.
-    return weight_at(term, weights_index(slice, tap, channel, min(row, params.pitch * 4u - 4u)));
-}
-
 // The values of a term's source for four columns, 0 for those that have none.
 fn values(term: u32, at: vec4<u32>, has: vec4<bool>) -> vec4<f32> {
     let found = vec4<f32>(
@@ -36,6 +31,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let column_2 = find_column(first + 2u * THREADS, slice);
     let column_3 = find_column(first + 3u * THREADS, slice);
     let bases = vec4<i32>(column_0.base, column_1.base, column_2.base, column_3.base);
+    // Where the weights of each four rows lie, from the first four's on. Rows past the last are not stored: any will do.
+    let rows = vec4<u32>(row / 4u) + vec4<u32>(0u, 1u, 2u, 3u);
+    let lanes = min(rows, vec4<u32>(params.pitch - 1u)) - vec4<u32>(rows.x);
     // A row's sums for the four columns.
     var sum_0 = vec4<f32>();
     var sum_1 = vec4<f32>();
@@ -75,30 +73,31 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         );
         let shift = flat(offset, source_sizes());
 #endif
+        var w = weights_index(slice, k, 0u, row);
         // Columns that have no value here read the first one over and over.
         var at = select(vec4<u32>(), vec4<u32>(bases + vec4<i32>(shift)), has);
         let step = select(vec4<u32>(), vec4<u32>(source_plane()), has);
         for (var c = 0u; c < channels(); c++) {
             let x0 = values(0u, at, has);
-            let w0_0 = row_weights(0u, slice, k, c, row);
+            let w0_0 = weight_at(0u, w);
             sum_0 = fma(vec4<f32>(w0_0.x), x0, sum_0);
             sum_1 = fma(vec4<f32>(w0_0.y), x0, sum_1);
             sum_2 = fma(vec4<f32>(w0_0.z), x0, sum_2);
             sum_3 = fma(vec4<f32>(w0_0.w), x0, sum_3);
 #if ROWS_8
-            let w0_1 = row_weights(0u, slice, k, c, row + 4u);
+            let w0_1 = weight_at(0u, w + lanes.y);
             sum_4 = fma(vec4<f32>(w0_1.x), x0, sum_4);
             sum_5 = fma(vec4<f32>(w0_1.y), x0, sum_5);
             sum_6 = fma(vec4<f32>(w0_1.z), x0, sum_6);
             sum_7 = fma(vec4<f32>(w0_1.w), x0, sum_7);
 #endif
 #if ROWS_16
-            let w0_2 = row_weights(0u, slice, k, c, row + 8u);
+            let w0_2 = weight_at(0u, w + lanes.z);
             sum_8 = fma(vec4<f32>(w0_2.x), x0, sum_8);
             sum_9 = fma(vec4<f32>(w0_2.y), x0, sum_9);
             sum_10 = fma(vec4<f32>(w0_2.z), x0, sum_10);
             sum_11 = fma(vec4<f32>(w0_2.w), x0, sum_11);
-            let w0_3 = row_weights(0u, slice, k, c, row + 12u);
+            let w0_3 = weight_at(0u, w + lanes.w);
             sum_12 = fma(vec4<f32>(w0_3.x), x0, sum_12);
             sum_13 = fma(vec4<f32>(w0_3.y), x0, sum_13);
             sum_14 = fma(vec4<f32>(w0_3.z), x0, sum_14);
@@ -106,25 +105,25 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #endif
 #if TWO_TERMS
             let x1 = values(1u, at, has);
-            let w1_0 = row_weights(1u, slice, k, c, row);
+            let w1_0 = weight_at(1u, w);
             sum_0 = fma(vec4<f32>(w1_0.x), x1, sum_0);
             sum_1 = fma(vec4<f32>(w1_0.y), x1, sum_1);
             sum_2 = fma(vec4<f32>(w1_0.z), x1, sum_2);
             sum_3 = fma(vec4<f32>(w1_0.w), x1, sum_3);
 #if ROWS_8
-            let w1_1 = row_weights(1u, slice, k, c, row + 4u);
+            let w1_1 = weight_at(1u, w + lanes.y);
             sum_4 = fma(vec4<f32>(w1_1.x), x1, sum_4);
             sum_5 = fma(vec4<f32>(w1_1.y), x1, sum_5);
             sum_6 = fma(vec4<f32>(w1_1.z), x1, sum_6);
             sum_7 = fma(vec4<f32>(w1_1.w), x1, sum_7);
 #endif
 #if ROWS_16
-            let w1_2 = row_weights(1u, slice, k, c, row + 8u);
+            let w1_2 = weight_at(1u, w + lanes.z);
             sum_8 = fma(vec4<f32>(w1_2.x), x1, sum_8);
             sum_9 = fma(vec4<f32>(w1_2.y), x1, sum_9);
             sum_10 = fma(vec4<f32>(w1_2.z), x1, sum_10);
             sum_11 = fma(vec4<f32>(w1_2.w), x1, sum_11);
-            let w1_3 = row_weights(1u, slice, k, c, row + 12u);
+            let w1_3 = weight_at(1u, w + lanes.w);
             sum_12 = fma(vec4<f32>(w1_3.x), x1, sum_12);
             sum_13 = fma(vec4<f32>(w1_3.y), x1, sum_13);
             sum_14 = fma(vec4<f32>(w1_3.z), x1, sum_14);
@@ -132,31 +131,32 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #endif
 #endif
             at += step;
+            w += params.pitch;
         }
         tap = next_tap(tap, slice.taps);
     }
 
     // A loop with a bound that is only known at run time, so that drivers compile one epilogue.
     for (var i = 0u; i < params.thread_sums; i++) {
-        var rows = mat4x4<f32>(sum_0, sum_1, sum_2, sum_3);
+        var four = mat4x4<f32>(sum_0, sum_1, sum_2, sum_3);
         switch i / 4u {
 #if ROWS_8
             case 1u: {
-                rows = mat4x4<f32>(sum_4, sum_5, sum_6, sum_7);
+                four = mat4x4<f32>(sum_4, sum_5, sum_6, sum_7);
             }
 #endif
 #if ROWS_16
             case 2u: {
-                rows = mat4x4<f32>(sum_8, sum_9, sum_10, sum_11);
+                four = mat4x4<f32>(sum_8, sum_9, sum_10, sum_11);
             }
             case 3u: {
-                rows = mat4x4<f32>(sum_12, sum_13, sum_14, sum_15);
+                four = mat4x4<f32>(sum_12, sum_13, sum_14, sum_15);
             }
 #endif
             default: {}
         }
         let j = i % 4u;
-        let sums = vec4<f32>(rows[0][j], rows[1][j], rows[2][j], rows[3][j]);
+        let sums = vec4<f32>(four[0][j], four[1][j], four[2][j], four[3][j]);
         store_rows(result_index(first + j * THREADS, slice), slice, row + i / 4u * 4u, sums);
     }
 }

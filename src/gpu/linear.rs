@@ -159,6 +159,7 @@ fn chunk_launches(
         flags.push("TWO_TERMS");
         params.part_1 = part(second.part);
     }
+    flags.extend(linear.terms.iter().any(|term| term.part != Part::All).then_some("PARTS"));
     match epilogue {
         Epilogue::Bias { bias, .. } | Epilogue::Share { bias, .. } => {
             if let Some(bias) = bias {
@@ -277,7 +278,7 @@ pub(super) fn permutations() -> Vec<ShaderKey> {
             for (rows, is_software) in rows.iter().flat_map(|rows| softwares.iter().map(move |s| (*rows, *s))) {
                 let variant = body.variant(direction, rows, is_software);
                 for geometry in geometries.iter().filter(|g| body != LinearBody::Dense || g.contains(&"POINTWISE")) {
-                    for terms in [&[] as &[&'static str], &["TWO_TERMS"]] {
+                    for terms in [&[] as &[&'static str], &["PARTS"], &["TWO_TERMS"], &["TWO_TERMS", "PARTS"]] {
                         for epilogue in epilogues {
                             keys.push(shader(direction, &variant, geometry, &[terms, epilogue].concat()));
                         }
