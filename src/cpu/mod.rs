@@ -1,7 +1,10 @@
 //! Runs a plan on the host, in single or double precision. In double precision it is the reference.
 //!
-//! One file a kernel, named like its shader. Work is shared out over rayon's threads in portions that do not depend on
-//! how many there are, so neither do the results.
+//! One file a kernel, named like its shader; `linear` is the twin of both linear ones. Work is shared out over rayon's
+//! threads; each sum is made in an order that does not depend on how many there are, so neither do the results.
+//!
+//! A linear step is one of three methods: `dense` (every sample a row of a matrix), `thin` (depthwise, plane by plane) and
+//! `convolve`, a matrix product of weights and columns for each of its `phases`, in `panels` that `columns` fills.
 
 mod activation;
 mod activation_adjoint;
