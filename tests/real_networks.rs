@@ -122,8 +122,10 @@ fn face_tolerance(name: &str) -> f64 {
         "epsilon-alpha2-beta1" | "epsilon-alpha2-beta1-flat" | "alpha-beta" => 4e-3,
         // 1e-3: the pre-activations of these convolutions vanish as well.
         "epsilon" => 2e-3,
-        // 3e-2, 2e-2, and half of the map with the bounds of pixels on every layer.
-        "flat" | "wsquare" | "zbox" => 2e-2,
+        // 3e-2 and 2e-2.
+        "flat" | "wsquare" => 2e-2,
+        // Half of the map, see `the_box_on_every_layer_of_the_face_has_no_digits`: there is nothing to compare.
+        "zbox" => f64::INFINITY,
         // γ's denominators and gradients: 5e-7 was measured.
         _ => 1e-5,
     }
@@ -133,6 +135,18 @@ fn face_tolerance(name: &str) -> f64 {
 fn the_face_is_explained_alike_by_every_composite() {
     let (model, input) = face();
     compare_face(&model, &input, Composite::preset_names(), ResidualRule::Norm, face_tolerance);
+}
+
+/// With the bounds of pixels on every layer, denominators vanish all over this network: float64 itself moves the map by more
+/// than a tenth of its largest value when the photo is rounded as float32 rounds, so no two ways of summing can agree.
+#[test]
+fn the_box_on_every_layer_of_the_face_has_no_digits() {
+    let (model, input) = face();
+    let explain = |input: &Tensor| map(&model.explain(model.composite("zbox"), DEVICES[0], input, Target::Index(3)));
+    let values = input.to_vec::<f64>();
+    let moved = values.iter().enumerate().map(|(i, x)| x * (1.0 + if i % 2 == 0 { 2e-7 } else { -2e-7 })).collect();
+    let moved = Tensor::from_f64(input.shape(), moved).expect("as many values");
+    assert!(distance(&explain(&moved), &explain(&input)) > 0.1);
 }
 
 #[test]
