@@ -43,6 +43,7 @@ pub trait Real:
     + std::ops::Neg<Output = Self>
     + std::ops::AddAssign
     + std::ops::MulAssign
+    + Default
     + 'static
 {
     /// 0.

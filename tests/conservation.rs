@@ -62,7 +62,8 @@ proptest! {
                 let scale = arriving.abs().max(explanation.targets[0].seed[0].abs());
                 if rule == "zplus" || rule.starts_with("alpha") {
                     // Only outputs with some positive contribution can hand relevance on; a logit below 0 may have none.
-                    if explanation.targets[0].seed[0] < 0.0 {
+                    // Nor may a branch of a sum, which no activation follows: its value can be negative all the same.
+                    if explanation.targets[0].seed[0] < 0.0 || layer.layer.starts_with("branch") {
                         continue;
                     }
                 }

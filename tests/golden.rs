@@ -7,23 +7,23 @@ use relprop::{Backend, Composite, Explainer, Precision, Rule, SeedAmount, Target
 use support::golden::{Case, cases};
 
 /// Largest |difference| allowed, as a share of the reference's largest magnitude.
-fn tolerance(precision: Precision, network: &str, method: &str) -> f64 {
+fn tolerance(precision: Precision) -> f64 {
     match precision {
         // The references are stored in float32, 6e-8 of each value; the rest is the order of summation.
         Precision::F64 => 1e-6,
-        // Near-zero denominators make these ill-conditioned: a rounding of 6e-8 in a forward value is magnified by the
-        // division. The same reference implementation, run in float32, loses what the second number says.
-        Precision::F32 => match (network, method) {
-            // Residual sums near zero under rules that give relevance where the activation is zero: 2e-3.
-            ("resnet", "wsquare" | "flat") => 4e-3,
-            // Linear bottlenecks whose sums come near zero: 2e-4.
-            ("mobilenet", "flat") => 4e-4,
-            // 9e-5 and 8e-5.
-            ("mobilenet", "wsquare" | "wsquare_first_epsilon") => 2e-4,
-            _ => 1e-4,
-        },
+        Precision::F32 => 1e-4,
     }
 }
+
+/// Maps that a rounding of the input moves by more than the tolerance: residual sums and sums of linear bottlenecks come
+/// near zero, under rules that give relevance where the activation is zero. They may differ by what float64 itself moves.
+const ILL_CONDITIONED: [(&str, &str); 5] = [
+    ("resnet", "wsquare"),
+    ("resnet", "flat"),
+    ("mobilenet", "flat"),
+    ("mobilenet", "wsquare"),
+    ("mobilenet", "wsquare_first_epsilon"),
+];
 
 /// The composite of a reference method.
 fn composite(method: &str, case: &Case) -> Composite {
@@ -59,7 +59,7 @@ fn compare(backend: Backend, precision: Precision, wanted: impl Fn(&str) -> bool
             let target = [Target::Each(case.targets.clone())];
             let explanation = explainer.explain(std::slice::from_ref(&case.input), &target);
             let explanation = explanation.unwrap_or_else(|e| panic!("{} {method}: {e}", case.name));
-            let tolerance = tolerance(precision, &case.name, method);
+            let mut tolerance = tolerance(precision);
             let output = support::distance(&explanation.output.to_vec(), &case.output);
             // The forward pass divides by nothing: rounding alone, which grows with the depth.
             if output > if precision == Precision::F64 { 1e-6 } else { 1e-5 } {
@@ -69,6 +69,11 @@ fn compare(backend: Backend, precision: Precision, wanted: impl Fn(&str) -> bool
             let mut distance = support::distance(&found, reference);
             if distance > tolerance && precision == Precision::F32 && case.name == REAL {
                 distance = distance_but_for_near_ties(&case, method, &found, reference);
+            }
+            if distance > tolerance && precision == Precision::F32 && ILL_CONDITIONED.contains(&(&case.name, method)) {
+                let moved = moved_by_rounding(&case, method);
+                let distances = moved.iter().map(|map| support::distance(map, reference));
+                tolerance = distances.fold(tolerance, f64::max);
             }
             if distance.is_nan() || distance > tolerance {
                 wrong.push(format!("{} {method}: {distance:.1e} > {tolerance:.0e}", case.name));
@@ -87,21 +92,8 @@ fn compare(backend: Backend, precision: Precision, wanted: impl Fn(&str) -> bool
 /// the relevance, is decided by rounding; here one such window of the first pooling moves some fifty pixels by up to 2 % of
 /// the strongest. The positions where rounding decides are found by letting it decide in float64.
 fn distance_but_for_near_ties(case: &Case, method: &str, found: &[f64], reference: &[f64]) -> f64 {
-    let mut explainer = Explainer::builder(&case.network, composite(method, case))
-        .backend(Backend::Cpu)
-        .precision(Precision::F64)
-        .seed(SeedAmount::One)
-        .build()
-        .expect("an explainer");
-    let mut random = support::random::Random::new(5);
     let mut slack = vec![0.0f64; reference.len()];
-    for _ in 0..12 {
-        // Sums of a few dozen products round to about 2e-7 of the largest of them.
-        let photo = case.input.to_vec::<f64>().iter().map(|v| v * (1.0 + 2e-7 * random.normal())).collect();
-        let photo = relprop::Tensor::from_f64(case.input.shape(), photo).expect("a photo");
-        let target = [Target::Each(case.targets.clone())];
-        let moved =
-            explainer.explain(&[photo], &target).expect("an explanation").targets[0].relevance[0].to_vec::<f64>();
+    for moved in moved_by_rounding(case, method) {
         for (slack, (a, b)) in slack.iter_mut().zip(moved.iter().zip(reference)) {
             *slack = slack.max((a - b).abs());
         }
@@ -113,6 +105,26 @@ fn distance_but_for_near_ties(case: &Case, method: &str, found: &[f64], referenc
     let forgiven = slack.iter().filter(|s| **s > 1e-4 * scale).count();
     assert!(forgiven < reference.len() / 200, "{method}: {forgiven} of {} positions hang on rounding", reference.len());
     support::distance(&excess, reference)
+}
+
+/// Float64 maps of a case whose input moved by roundings.
+fn moved_by_rounding(case: &Case, method: &str) -> Vec<Vec<f64>> {
+    let mut explainer = Explainer::builder(&case.network, composite(method, case))
+        .backend(Backend::Cpu)
+        .precision(Precision::F64)
+        .seed(SeedAmount::One)
+        .batch(case.targets.len())
+        .build()
+        .expect("an explainer");
+    let mut random = support::random::Random::new(5);
+    let mut map = || {
+        // Sums of a few dozen products round to about 2e-7 of the largest of them.
+        let input = case.input.to_vec::<f64>().iter().map(|v| v * (1.0 + 2e-7 * random.normal())).collect();
+        let input = relprop::Tensor::from_f64(case.input.shape(), input).expect("an input");
+        let target = [Target::Each(case.targets.clone())];
+        explainer.explain(&[input], &target).expect("an explanation").targets[0].relevance[0].to_vec::<f64>()
+    };
+    (0..12).map(|_| map()).collect()
 }
 
 const REAL: &str = "real_squeezenet1_1_chelsea";

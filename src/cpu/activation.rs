@@ -17,7 +17,7 @@ use crate::tensor::Real;
 pub(super) fn run<T: Real>(step: &ActivationForward, memory: &Memory<T>, output: &mut [T]) {
     let source = memory.real(step.source);
     if let (Activation::PRelu { .. }, Some(slope)) = (&step.activation, &step.slope) {
-        let slope = Reader::new(slope, memory);
+        let slope = Reader::new(slope, memory, memory.layout(step.output));
         for_blocks(output, |start, output| {
             let mut room = [T::ZERO; BLOCK];
             let slope = slope.block(start, output.len(), &mut room);
@@ -42,13 +42,7 @@ pub(super) fn apply<T: Real>(f: &Activation, source: &[T], output: &mut [T]) {
         }};
     }
     match *f {
-        Activation::Relu => output.iter_mut().zip(source).for_each(|(y, x)| *y = positive(*x)),
-        Activation::Clip { low, high } => {
-            // Rounding keeps the order: the same as rounding the clipped value.
-            let (low, high) = (T::of(low), T::of(high));
-            output.iter_mut().zip(source).for_each(|(y, x)| *y = clip(*x, low, high));
-        }
-        Activation::PRelu { .. } => output.copy_from_slice(source),
+        Activation::Relu | Activation::Clip { .. } | Activation::PRelu { .. } => limit(f, source, output),
         Activation::LeakyRelu { alpha } => each!(|x: f64| if x < 0.0 { alpha * x } else { x }),
         Activation::Elu { alpha } => each!(|x: f64| if x > 0.0 { x } else { alpha * x.exp_m1() }),
         Activation::Selu { alpha, gamma } => {
@@ -68,6 +62,20 @@ pub(super) fn apply<T: Real>(f: &Activation, source: &[T], output: &mut [T]) {
         Activation::Softsign => each!(|x: f64| x / (1.0 + x.abs())),
         Activation::Mish => each!(|x: f64| x * softplus(x).tanh()),
         Activation::Erf => each!(libm::erf),
+    }
+}
+
+/// [`apply`] for those that only compare; others would be the identity.
+#[inline(always)]
+pub(super) fn limit<T: Real>(f: &Activation, source: &[T], output: &mut [T]) {
+    match *f {
+        Activation::Relu => output.iter_mut().zip(source).for_each(|(y, x)| *y = positive(*x)),
+        Activation::Clip { low, high } => {
+            // Rounding keeps the order: the same as rounding the clipped value.
+            let (low, high) = (T::of(low), T::of(high));
+            output.iter_mut().zip(source).for_each(|(y, x)| *y = clip(*x, low, high));
+        }
+        _ => output.copy_from_slice(source),
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) fn run<T: Real>(step: &ActivationAdjoint, memory: &Memory<T>, output:
             each(source, relevance, output, |_, r| if r > T::ZERO { r } else { T::ZERO })
         }
         (ActivationMode::Gradient, Some(slope), Activation::PRelu { .. }) => {
-            let slope = Reader::new(slope, memory);
+            let slope = Reader::new(slope, memory, memory.layout(step.output));
             for_blocks(output, |start, output| {
                 let mut room = [T::ZERO; BLOCK];
                 let slope = slope.block(start, output.len(), &mut room);

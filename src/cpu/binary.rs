@@ -20,7 +20,8 @@ pub(super) fn run<T: Real>(step: &Binary, memory: &Memory<T>, output: &mut [T]) 
 }
 
 fn each<T: Real>(step: &Binary, memory: &Memory<T>, output: &mut [T], f: impl Fn(T, T) -> T + Sync) {
-    let (a, b) = (Reader::new(&step.a, memory), Reader::new(&step.b, memory));
+    let layout = memory.layout(step.output);
+    let (a, b) = (Reader::new(&step.a, memory, layout), Reader::new(&step.b, memory, layout));
     for_blocks(output, |start, output| {
         let (mut room_a, mut room_b) = ([T::ZERO; BLOCK], [T::ZERO; BLOCK]);
         let a = a.block(start, output.len(), &mut room_a);

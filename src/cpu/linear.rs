@@ -4,13 +4,18 @@
 //! `y[n,c,q] = epilogue(Σ_terms Σ_{m,k} W[m,c,k] · part(s)[n,m, (q + pad − k·dilation)/stride])`, over the taps at which the
 //! division has no remainder and the position exists, for the adjoint.
 
+use super::blocked::{Bias, BlockedConvolution, Source};
+use super::blocks::for_blocks;
 use super::convolve::Convolution;
 use super::dense::Dense;
+use super::depthwise::Depthwise;
 use super::finish::Finish;
+use super::layout::{Blocked, Layouts, packed};
 use super::memory::{Loan, Memory, Scratch};
 use super::operand::{negative, positive};
 use super::phases::phases;
-use super::thin::Thin;
+use super::stages::Stage;
+use super::thin::{MOST_ROWS, Thin};
 use super::vector::Vector;
 use super::weights::Weights;
 use crate::plan::{Direction, Epilogue, Geometry, Linear, Part, Sliding, Step};
@@ -21,23 +26,31 @@ use crate::tensor::Real;
 pub(super) enum Method {
     /// Every sample is a row of a matrix.
     Dense,
-    /// Loops over the taps: hardly any channel of the step's output shares a column.
+    /// Sums over the taps: hardly any channel of the step's output shares a column.
     Thin,
     /// A matrix product with columns.
     Convolution,
+    /// Tiles of positions and blocks of channels.
+    Blocked(Blocked),
+    /// Every channel for itself, in blocks.
+    Depthwise(Blocked),
 }
 
 impl Method {
-    /// By the shape of the step.
-    pub(super) fn of(step: &Linear) -> Method {
+    /// By the shape of the step and the layout of its output.
+    pub(super) fn of(step: &Linear, layouts: &Layouts) -> Method {
         let g = &step.geometry;
+        if let Some(layout) = layouts.blocked(step) {
+            let depthwise = g.groups > 1 && g.groups == g.in_channels && g.groups == g.out_channels;
+            return if depthwise { Method::Depthwise(layout) } else { Method::Blocked(layout) };
+        }
         let channels = match step.direction {
             Direction::Forward => g.out_channels,
             Direction::Adjoint => g.in_channels,
         };
         if g.groups == 1 && g.is_pointwise() && g.input == [1; 3] {
             Method::Dense
-        } else if g.groups > 1 && channels / g.groups < 4 {
+        } else if channels / g.groups <= MOST_ROWS {
             Method::Thin
         } else {
             Method::Convolution
@@ -62,21 +75,27 @@ pub(super) struct TermValues<'a, T> {
 }
 
 /// How many of these steps, one at least if the first is linear, are products of the same columns and add up in one output.
-pub(super) fn together(steps: &[Step]) -> usize {
-    let Some(Step::Linear(first)) = steps.first() else { return 0 };
-    if Method::of(first) != Method::Convolution {
+pub(super) fn together(steps: &[Stage], layouts: &Layouts) -> usize {
+    let Some(Stage { step: Step::Linear(first), .. }) = steps.first() else { return 0 };
+    if Method::of(first, layouts) != Method::Convolution || !copyless(&steps[0]) {
         return 1;
     }
-    let joins = |step: &&Step| {
-        let Step::Linear(step) = step else { return false };
+    let joins = |stage: &&Stage| {
+        let Step::Linear(step) = &stage.step else { return false };
         let adds = matches!(step.epilogue, Epilogue::Multiply { accumulate: true, .. });
         let columns = |l: &Linear| l.terms.iter().map(|t| (t.source, t.part)).collect::<Vec<_>>();
         let divided = matches!(first.epilogue, Epilogue::Multiply { divide: Some(_), .. });
         adds && !divided
             && (step.direction, step.geometry, step.output) == (first.direction, first.geometry, first.output)
             && columns(step) == columns(first)
+            && copyless(stage)
     };
     1 + steps[1..].iter().take_while(joins).count()
+}
+
+/// Whether a step runs on the buffers themselves.
+fn copyless(stage: &Stage) -> bool {
+    stage.unpacked.is_empty() && stage.packed.is_empty()
 }
 
 /// Runs steps that go [`together`].
@@ -88,32 +107,88 @@ pub(super) fn run<T: Vector>(
     output: &mut [T],
 ) {
     let [step, ..] = steps else { return };
+    let method = Method::of(step, memory.layouts());
+    let flat = Linear { geometry: flat(&step.geometry), ..(*step).clone() };
+    let step = if matches!(method, Method::Blocked(_)) { &flat } else { *step };
     let g = &step.geometry;
     let (rows, channels, size) = match step.direction {
         Direction::Forward => (g.out_channels, g.in_channels, g.output),
         Direction::Adjoint => (g.in_channels, g.out_channels, g.input),
     };
     let terms = step.terms.iter().map(|t| TermValues { source: memory.real(t.source), part: t.part });
-    let finish = |step: &&Linear| Finish::new(&step.epilogue, size.iter().product(), rows, memory);
-    let call = &Call {
+    let finish =
+        |step: &&Linear| Finish::new(&step.epilogue, size.iter().product(), rows, memory.layout(step.output), memory);
+    let mut call = Call {
         geometry: *g,
         sliding: Sliding::from(g),
         terms: terms.collect(),
         finishes: steps.iter().map(finish).collect(),
         scratch,
     };
+    // In blocks the sums begin with the bias.
+    let bias = match (method, call.finishes.as_mut_slice()) {
+        (Method::Blocked(_) | Method::Depthwise(_), [finish]) => finish.take_bias(),
+        _ => None,
+    };
+    let bias = Bias(bias);
+    let call = &call;
     let phases = &phases(step.direction, &call.sliding);
     let plain = || step.terms.iter().map(|t| weights.plain(t.weight)).collect();
-    match Method::of(step) {
+    match method {
         Method::Dense => Dense { call, direction: step.direction, weights: plain() }.run(output),
-        Method::Thin => Thin { call, direction: step.direction, phases, weights: plain(), output: size }.run(output),
+        Method::Thin => {
+            let (rows, channels) = (rows / g.groups, channels / g.groups);
+            let (direction, weights) = (step.direction, plain());
+            Thin { call, direction, phases, weights, rows, channels, output: size }.run(output);
+        }
         Method::Convolution => {
             let panels = |step: &&Linear| step.terms.iter().map(|t| weights.panels(t.weight, step, phases)).collect();
             let weights = steps.iter().map(panels).collect();
             let (rows, channels) = (rows / g.groups, channels / g.groups);
             Convolution { call, phases, weights, rows, channels, output: size }.run(output);
         }
+        Method::Blocked(layout) | Method::Depthwise(layout) => {
+            let own = memory.layouts().source(step);
+            // Whole registers are read of every channel of a depthwise convolution, single values of others.
+            let few = Blocked { block: own.block.min(channels), ..own };
+            let copied = if matches!(method, Method::Depthwise(_)) { own } else { few };
+            let copies: Vec<_> = step
+                .terms
+                .iter()
+                .zip(&call.terms)
+                .map(|(term, values)| {
+                    let all = term.part == Part::All;
+                    match memory.layout(term.source) {
+                        Some(_) if all => None,
+                        Some(layout) => Some((part_copy(call, values.source, term.part)?, layout.block)),
+                        None if all && own.lies_plain() => None,
+                        None => Some((packed(scratch, values.source, term.part, copied), copied.block)),
+                    }
+                })
+                .collect();
+            let sources = call.terms.iter().zip(&copies).map(|(term, copy)| match copy {
+                Some((values, block)) => Source { values, block: *block },
+                None => Source { values: term.source, block: own.block },
+            });
+            let (sources, channels) = (sources.collect(), channels / g.groups);
+            if matches!(method, Method::Depthwise(_)) {
+                let weights = step.terms.iter().map(|t| weights.depthwise(t.weight)).collect();
+                Depthwise { call, phases, weights, sources, bias, layout, output: size }.run(output);
+            } else {
+                let weights = step.terms.iter().map(|t| weights.blocks(t.weight, step, phases)).collect();
+                BlockedConvolution { call, phases, weights, sources, bias, channels, layout, output: size }.run(output);
+            }
+        }
     }
+}
+
+/// A pointwise convolution as one over a single line; others as they are.
+pub(super) fn flat(geometry: &Geometry) -> Geometry {
+    if !geometry.is_pointwise() {
+        return *geometry;
+    }
+    let line = [1, 1, geometry.input.iter().product()];
+    Geometry { input: line, output: line, ..*geometry }
 }
 
 /// A copy of the part of a source, unless it is all of it.
@@ -124,8 +199,10 @@ pub(super) fn part_copy<'a, T: Real>(call: &Call<'a, T>, source: &[T], part: Par
         Part::Negative => negative,
     };
     let mut copy = call.scratch.lend(source.len());
-    for (y, x) in copy.iter_mut().zip(source) {
-        *y = part(*x);
-    }
+    for_blocks(&mut copy, |start, copy| {
+        for (y, x) in copy.iter_mut().zip(&source[start..]) {
+            *y = part(*x);
+        }
+    });
     Some(copy)
 }

@@ -13,6 +13,15 @@ const NONE: u32 = u32::MAX;
 /// Runs the step.
 pub(super) fn run<T: Vector>(step: &MaxPool, memory: &Memory<T>, output: &mut [T], winners: &mut [u32]) {
     let sliding = &Sliding::from(&step.windows);
+    if let Some(layout) = memory.layout(step.source) {
+        let (input, windows) = (layout.plane * layout.block, sliding.output_len() * layout.block);
+        let planes = output.par_chunks_mut(windows).zip(winners.par_chunks_mut(windows));
+        let planes = planes.zip(memory.real(step.source).par_chunks(input));
+        planes.with_min_len((4096 / input).max(1)).for_each(|((output, winners), source)| {
+            dispatch(Blocks { sliding, block: layout.block, source, output, winners });
+        });
+        return;
+    }
     let (input, windows) = (sliding.input_len(), sliding.output_len());
     let planes = output.par_chunks_mut(windows).zip(winners.par_chunks_mut(windows));
     let planes = planes.zip(memory.real(step.source).par_chunks(input));
@@ -68,6 +77,41 @@ impl<T: Vector> WithSimd for Plane<'_, T> {
                                 compete(line, at, stride as u32, best, winners);
                             }
                         }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// One block of planes.
+struct Blocks<'a, T> {
+    sliding: &'a Sliding,
+    block: usize,
+    source: &'a [T],
+    output: &'a mut [T],
+    winners: &'a mut [u32],
+}
+
+impl<T: Vector> WithSimd for Blocks<'_, T> {
+    type Output = ();
+
+    /// Window by window, for all channels of the block at once.
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let (s, block) = (self.sliding, self.block);
+        let [_, height, width] = s.output;
+        let windows = self.output.chunks_exact_mut(block).zip(self.winners.chunks_exact_mut(block));
+        for (window, (best, winners)) in windows.enumerate() {
+            let (z, y, x) = (window / (height * width), window / width % height, window % width);
+            let across = s.taps_inside(2, x);
+            winners.fill(NONE);
+            for kz in s.taps_inside(0, z) {
+                for ky in s.taps_inside(1, y) {
+                    let line = (s.input_at(0, kz, z) * s.input[1] + s.input_at(1, ky, y)) * s.input[2];
+                    for kx in across.clone() {
+                        let at = line + s.input_at(2, kx, x);
+                        compete(&self.source[at * block..][..block], at as u32, 0, best, winners);
                     }
                 }
             }

@@ -3,6 +3,9 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::Mutex;
 
+use super::aligned::Aligned;
+use super::layout::{Blocked, Layouts};
+use super::stages::Copied;
 use crate::error::{Error, Result};
 use crate::plan::{BufferId, Element, Plan};
 use crate::tensor::Real;
@@ -10,20 +13,93 @@ use crate::tensor::Real;
 /// The slots of a plan. A slot has values in one of the two lists and is empty in the other.
 #[derive(Debug)]
 pub(super) struct Memory<T> {
-    reals: Vec<Vec<T>>,
+    reals: Vec<Aligned<T>>,
     indices: Vec<Vec<u32>>,
     /// Slot and length of each buffer.
     places: Vec<(usize, usize)>,
+    layouts: Layouts,
 }
 
 impl<T: Real> Memory<T> {
-    /// Zeroed slots for a checked plan.
-    pub(super) fn new(plan: &Plan) -> Memory<T> {
-        let size = |element| plan.slots.iter().map(move |s| if s.element == element { s.len } else { 0 });
+    /// Zeroed slots for a checked plan and the copies its stages make.
+    pub(super) fn new(plan: &Plan, mut layouts: Layouts, copies: &[Copied]) -> Memory<T> {
+        let first = plan.slots.len();
+        let elements = plan.slots.iter().map(|s| s.element);
+        let lens: Vec<usize> = copies.iter().map(|copy| plan.buffers[copy.of.0].len).collect();
+        layouts.extend(lens);
+        // A copy's slot is one of two, for floats or indices.
+        let copy = |c: &Copied| first + 2 * c.slot + usize::from(plan.slots[plan.slot(c.of)].element == Element::Index);
+        let slots: Vec<usize> = plan.buffers.iter().map(|b| b.slot).chain(copies.iter().map(copy)).collect();
+        let more = copies.iter().map(|c| c.slot + 1).max().unwrap_or(0);
+        let elements: Vec<Element> = elements.chain([Element::Real, Element::Index].repeat(more)).collect();
+        let places: Vec<(usize, usize)> =
+            slots.iter().enumerate().map(|(buffer, slot)| (*slot, layouts.len(BufferId(buffer)))).collect();
+        let mut sizes = vec![0; elements.len()];
+        for (slot, len) in &places {
+            sizes[*slot] = sizes[*slot].max(*len);
+        }
+        let size = |element| {
+            let sizes = sizes.iter().zip(&elements);
+            sizes.map(move |(len, of)| if *of == element { *len } else { 0 })
+        };
         Memory {
-            reals: size(Element::Real).map(|n| vec![T::ZERO; n]).collect(),
+            reals: size(Element::Real).map(Aligned::zeros).collect(),
             indices: size(Element::Index).map(|n| vec![0; n]).collect(),
-            places: plan.buffers.iter().map(|b| (b.slot, b.len)).collect(),
+            places,
+            layouts,
+        }
+    }
+
+    /// The layout of a buffer; `None` is row-major.
+    pub(super) fn layout(&self, buffer: BufferId) -> Option<Blocked> {
+        self.layouts.of(buffer)
+    }
+
+    /// The layouts of all buffers.
+    pub(super) fn layouts(&self) -> &Layouts {
+        &self.layouts
+    }
+
+    /// Puts row-major values into a buffer.
+    pub(super) fn load(&mut self, buffer: BufferId, plain: &[T]) {
+        match self.layout(buffer) {
+            None => self.write(buffer, |_, values| values.copy_from_slice(plain)),
+            Some(layout) => self.write(buffer, |_, values| layout.pack(plain, values, |x| x)),
+        }
+    }
+
+    /// The values of a buffer in row-major order.
+    pub(super) fn read(&self, buffer: BufferId) -> Vec<T> {
+        let values = self.real(buffer);
+        let Some(layout) = self.layout(buffer) else { return values.to_vec() };
+        let mut plain = vec![T::ZERO; layout.samples * layout.channels * layout.plane];
+        layout.unpack(values, &mut plain);
+        plain
+    }
+
+    /// Copies a blocked buffer into a row-major one.
+    pub(super) fn unpack(&mut self, blocked: BufferId, plain: BufferId) {
+        let Some(layout) = self.layout(blocked) else { return };
+        let (slot, len) = self.places[plain.0];
+        if self.indices[slot].is_empty() {
+            self.write(plain, |memory, plain| layout.unpack(memory.real(blocked), plain));
+        } else {
+            let mut values = std::mem::take(&mut self.indices[slot]);
+            layout.unpack(self.index(blocked), &mut values[..len]);
+            self.indices[slot] = values;
+        }
+    }
+
+    /// Copies a row-major buffer into a blocked one.
+    pub(super) fn pack(&mut self, plain: BufferId, blocked: BufferId) {
+        let Some(layout) = self.layout(blocked) else { return };
+        let (slot, len) = self.places[blocked.0];
+        if self.indices[slot].is_empty() {
+            self.write(blocked, |memory, values| layout.pack(memory.real(plain), values, |x| x));
+        } else {
+            let mut values = std::mem::take(&mut self.indices[slot]);
+            layout.pack(self.index(plain), &mut values[..len], |x| x);
+            self.indices[slot] = values;
         }
     }
 
@@ -99,12 +175,12 @@ fn available() -> Option<u64> {
 
 /// Scratch vectors that outlive a run, so that hot loops neither allocate nor touch fresh pages.
 #[derive(Debug, Default)]
-pub(super) struct Scratch<T>(Mutex<Vec<Vec<T>>>);
+pub(super) struct Scratch<T>(Mutex<Vec<Aligned<T>>>);
 
 /// A scratch vector on loan; its values are whatever its last user left.
 pub(super) struct Loan<'a, T> {
     scratch: &'a Scratch<T>,
-    values: Vec<T>,
+    values: Aligned<T>,
     len: usize,
 }
 
@@ -119,7 +195,7 @@ impl<T: Real> Scratch<T> {
         let kept = self.0.lock().ok().and_then(|mut kept| kept.pop());
         let mut values = kept.unwrap_or_default();
         if values.len() < len {
-            values.resize(len, T::ZERO);
+            values = Aligned::zeros(len);
         }
         Loan { scratch: self, values, len }
     }

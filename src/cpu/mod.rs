@@ -8,12 +8,16 @@
 
 mod activation;
 mod activation_adjoint;
+mod aligned;
 mod binary;
+mod blocked;
 mod blocks;
 mod columns;
 mod convolve;
 mod dense;
+mod depthwise;
 mod finish;
+mod layout;
 mod linear;
 mod lrn;
 mod lrn_adjoint;
@@ -30,7 +34,9 @@ mod sample_sum;
 mod seed;
 mod share;
 mod softmax;
+mod stages;
 mod thin;
+mod tiles;
 mod transpose;
 mod vector;
 mod weights;
@@ -41,7 +47,9 @@ use std::time::Instant;
 use crate::error::Result;
 use crate::plan::{Executor, Linear, Plan, Port, RunOutput, SeedRequest, Step, TargetOutput, Ticket, Timings};
 use crate::tensor::Tensor;
+use layout::Layouts;
 use memory::{Memory, Scratch};
+use stages::{Stage, Stages};
 pub use vector::Vector;
 use weights::Weights;
 
@@ -49,6 +57,7 @@ use weights::Weights;
 #[derive(Debug)]
 pub struct CpuExecutor<T> {
     plan: Plan,
+    stages: Stages,
     weights: Weights<T>,
     memory: Memory<T>,
     scratch: Scratch<T>,
@@ -67,33 +76,34 @@ impl<T: Vector> CpuExecutor<T> {
     pub fn new(plan: Plan) -> Result<CpuExecutor<T>> {
         plan.check()?;
         memory::check(&plan, std::mem::size_of::<T>())?;
-        let weights = Weights::new(&plan);
-        let mut memory = Memory::new(&plan);
+        let layouts = Layouts::new(&plan, blocked::block_len::<T>());
+        let stages = Stages::new(&plan, &layouts);
+        let mut memory = Memory::new(&plan, layouts, &stages.copies);
+        let weights = Weights::new(&plan, &stages, memory.layouts());
         for constant in &plan.constants {
-            memory.write(constant.buffer, |_, values| {
-                for (y, x) in values.iter_mut().zip(constant.values.iter()) {
-                    *y = T::of(*x);
-                }
-            });
+            let values: Vec<T> = constant.values.iter().map(|x| T::of(*x)).collect();
+            memory.load(constant.buffer, &values);
         }
-        let mut executor =
-            CpuExecutor { plan, weights, memory, scratch: Scratch::new(), finished: VecDeque::new(), next_ticket: 0 };
-        executor.steps(|plan| &plan.prologue, &[], None);
+        let (scratch, finished) = (Scratch::new(), VecDeque::new());
+        let mut executor = CpuExecutor { plan, stages, weights, memory, scratch, finished, next_ticket: 0 };
+        executor.steps(|stages| &stages.prologue, &[], None);
         Ok(executor)
     }
 
     fn steps(
         &mut self,
-        which: impl FnOnce(&Plan) -> &[Step],
+        which: impl FnOnce(&Stages) -> &[Stage],
         requests: &[SeedRequest],
         mut timings: Option<&mut Vec<f64>>,
     ) {
-        let mut steps = which(&self.plan);
-        while let [step, ..] = steps {
+        let mut steps = which(&self.stages);
+        while let [stage, ..] = steps {
             let start = Instant::now();
-            let together = linear::together(steps).max(1);
+            let together = linear::together(steps, self.memory.layouts()).max(1);
             let (these, rest) = steps.split_at(together);
-            run_step(step, these, &self.weights, &self.scratch, requests, &mut self.memory);
+            stage.unpacked.iter().for_each(|(blocked, plain)| self.memory.unpack(*blocked, *plain));
+            run_step(&stage.step, these, &self.weights, &self.scratch, requests, &mut self.memory);
+            stage.packed.iter().for_each(|(blocked, plain)| self.memory.pack(*plain, *blocked));
             if let Some(timings) = &mut timings {
                 let seconds = start.elapsed().as_secs_f64() / together as f64;
                 timings.extend(std::iter::repeat_n(seconds, together));
@@ -110,11 +120,11 @@ impl<T: Vector> CpuExecutor<T> {
     ) -> Result<RunOutput> {
         self.plan.check_run(inputs, targets)?;
         self.load(inputs);
-        self.steps(|plan| &plan.forward, &[], timings.as_deref_mut().map(|t| &mut t.forward));
+        self.steps(|stages| &stages.forward, &[], timings.as_deref_mut().map(|t| &mut t.forward));
         let mut run = RunOutput { outputs: self.read(&self.plan.outputs)?, targets: Vec::new() };
         for requests in targets {
             let mut seconds = Vec::new();
-            self.steps(|plan| &plan.backward, requests, timings.is_some().then_some(&mut seconds));
+            self.steps(|stages| &stages.backward, requests, timings.is_some().then_some(&mut seconds));
             if let Some(timings) = &mut timings {
                 timings.backward.push(seconds);
             }
@@ -127,15 +137,15 @@ impl<T: Vector> CpuExecutor<T> {
 
     fn load(&mut self, inputs: &[Tensor]) {
         for (port, tensor) in self.plan.inputs.iter().zip(inputs) {
-            self.memory.write(port.buffer, |_, values| match T::view(tensor.data()) {
-                Some(view) => values.copy_from_slice(view),
-                None => values.copy_from_slice(&tensor.to_vec::<T>()),
-            });
+            match T::view(tensor.data()) {
+                Some(view) => self.memory.load(port.buffer, view),
+                None => self.memory.load(port.buffer, &tensor.to_vec::<T>()),
+            }
         }
     }
 
     fn read(&self, ports: &[Port]) -> Result<Vec<Tensor>> {
-        let tensor = |p: &Port| Tensor::new(p.shape.clone(), T::data(self.memory.real(p.buffer).to_vec()));
+        let tensor = |p: &Port| Tensor::new(p.shape.clone(), T::data(self.memory.read(p.buffer)));
         ports.iter().map(tensor).collect()
     }
 }
@@ -173,7 +183,7 @@ impl<T: Vector> Executor for CpuExecutor<T> {
 /// Runs a step; `together` are it and those that run with it.
 fn run_step<T: Vector>(
     step: &Step,
-    together: &[Step],
+    together: &[Stage],
     weights: &Weights<T>,
     scratch: &Scratch<T>,
     requests: &[SeedRequest],
@@ -182,7 +192,7 @@ fn run_step<T: Vector>(
     match step {
         Step::Linear(s) => {
             let steps: Vec<&Linear> =
-                together.iter().filter_map(|s| if let Step::Linear(l) = s { Some(l) } else { None }).collect();
+                together.iter().filter_map(|s| if let Step::Linear(l) = &s.step { Some(l) } else { None }).collect();
             memory.write(s.output, |m, y| linear::run(&steps, weights, m, scratch, y));
         }
         Step::Quotient(s) => match s.pieces.as_slice() {

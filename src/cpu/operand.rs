@@ -1,6 +1,7 @@
 //! Reading an operand with broadcasting, a block at a time.
 
 use super::blocks::BLOCK;
+use super::layout::{Blocked, Pace};
 use super::memory::Memory;
 use crate::plan::{Operand, Part};
 use crate::tensor::Real;
@@ -11,20 +12,34 @@ pub(super) struct Reader<'a, T> {
     values: &'a [T],
     inner: usize,
     count: usize,
+    /// Of a blocked output whose channels have a value each.
+    channels: Option<Blocked>,
 }
 
 impl<'a, T: Real> Reader<'a, T> {
-    /// The operand's values.
-    pub(super) fn new(operand: &Operand, memory: &'a Memory<T>) -> Reader<'a, T> {
-        Reader { values: memory.real(operand.buffer), inner: operand.inner, count: operand.count }
+    /// The operand's values, for an output of this layout that can be read along with.
+    pub(super) fn new(operand: &Operand, memory: &'a Memory<T>, layout: Option<Blocked>) -> Reader<'a, T> {
+        let values = memory.real(operand.buffer);
+        let reader = |inner, count| Reader { values, inner, count, channels: None };
+        match layout.and_then(|layout| Some((layout, Pace::new(operand, layout)?))) {
+            None => reader(operand.inner, operand.count),
+            Some((layout, Pace::Whole)) => reader(1, layout.len()),
+            Some((_, Pace::Scalar)) => reader(1, 1),
+            Some((layout, Pace::Sample)) => reader(layout.sample_len(), operand.count),
+            Some((layout, Pace::Channel)) => Reader { channels: Some(layout), ..reader(layout.plane, operand.count) },
+        }
     }
 
     /// What positions `start..start + len` of the output read, `len` being at most [`BLOCK`]. `room` holds the values
     /// where they do not lie one after the other.
+    #[inline(always)]
     pub(super) fn block<'b>(&self, start: usize, len: usize, room: &'b mut [T; BLOCK]) -> &'b [T]
     where
         'a: 'b,
     {
+        if let Some(layout) = self.channels {
+            return self.channels(layout, start, &mut room[..len]);
+        }
         if self.inner == 1 {
             let first = start % self.count;
             if first + len <= self.count {
@@ -42,6 +57,34 @@ impl<'a, T: Real> Reader<'a, T> {
             done += run;
             left = self.inner;
             at = if at + 1 == self.count { 0 } else { at + 1 };
+        }
+        room
+    }
+
+    /// As [`block`](Reader::block), where channels of a blocked output have a value each.
+    fn channels<'b>(&self, layout: Blocked, start: usize, room: &'b mut [T]) -> &'b [T] {
+        let Blocked { channels, plane, block, .. } = layout;
+        let mut done = 0;
+        while done < room.len() {
+            let at = start + done;
+            let (blocks, inside) = (at / (plane * block), at % (plane * block));
+            let run = (plane * block - inside).min(room.len() - done);
+            let first = blocks % layout.blocks() * block;
+            let values = &self.values[(blocks / layout.blocks() * channels + first) % self.count..];
+            let values = &values[..block.min(channels - first)];
+            // Channels that do not exist read the first one's value.
+            let value = |lane: usize| values.get(lane).copied().unwrap_or(values[0]);
+            let room = &mut room[done..done + run];
+            for (i, y) in room.iter_mut().take(block).enumerate() {
+                *y = value((inside + i) % block);
+            }
+            let mut filled = block.min(run);
+            while filled < run {
+                let more = filled.min(run - filled);
+                room.copy_within(..more, filled);
+                filled += more;
+            }
+            done += run;
         }
         room
     }

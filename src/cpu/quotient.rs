@@ -38,10 +38,11 @@ struct Call<'a, T> {
 
 impl<'a, T: Real> Call<'a, T> {
     fn new(step: &Quotient, memory: &'a Memory<T>) -> Call<'a, T> {
-        let factor = |piece: &Piece| piece.factor.map(|(operand, how)| (Reader::new(&operand, memory), how));
+        let layout = step.pieces.first().and_then(|p| memory.layout(p.output));
+        let factor = |piece: &Piece| piece.factor.map(|(operand, how)| (Reader::new(&operand, memory, layout), how));
         Call {
-            denominator: step.denominator.iter().map(|o| Reader::new(o, memory)).collect(),
-            share: Sharer::new(&step.share, memory),
+            denominator: step.denominator.iter().map(|o| Reader::new(o, memory, layout)).collect(),
+            share: Sharer::new(&step.share, memory, layout),
             factors: step.pieces.iter().map(factor).collect(),
         }
     }

@@ -1,6 +1,7 @@
 //! The stabilised division that ends every rule: `scale · R / st(z)`.
 
 use super::blocks::BLOCK;
+use super::layout::Blocked;
 use super::memory::Memory;
 use super::operand::Reader;
 use crate::plan::{BufferId, Divide, Epsilon, Share, Sign};
@@ -21,7 +22,8 @@ enum Stabiliser<'a, T> {
 }
 
 impl<'a, T: Real> Sharer<'a, T> {
-    pub(super) fn new(share: &Share, memory: &'a Memory<T>) -> Sharer<'a, T> {
+    /// For an output of this layout.
+    pub(super) fn new(share: &Share, memory: &'a Memory<T>, layout: Option<Blocked>) -> Sharer<'a, T> {
         let mask = |(buffer, sign): (BufferId, Sign)| (memory.real(buffer), sign);
         Sharer {
             relevance: memory.real(share.relevance),
@@ -30,6 +32,7 @@ impl<'a, T: Real> Sharer<'a, T> {
             epsilon: match share.epsilon {
                 Epsilon::Constant(epsilon) => Stabiliser::Constant(T::of(epsilon)),
                 Epsilon::PerSample { buffer, sample_len, factor } => {
+                    let sample_len = layout.map_or(sample_len, |layout| layout.sample_len());
                     Stabiliser::PerSample { values: memory.real(buffer), sample_len, factor: T::of(factor) }
                 }
             },
@@ -38,6 +41,7 @@ impl<'a, T: Real> Sharer<'a, T> {
     }
 
     /// `output[j] = scale · R / st(z[j])` for the positions `start..`, 0 where the mask says so.
+    #[inline(always)]
     pub(super) fn apply(&self, start: usize, z: &[T], output: &mut [T]) {
         match self.epsilon {
             Stabiliser::Constant(epsilon) => self.divide(start, epsilon, z, output),
@@ -60,6 +64,7 @@ impl<'a, T: Real> Sharer<'a, T> {
         }
     }
 
+    #[inline(always)]
     fn divide(&self, start: usize, epsilon: T, z: &[T], output: &mut [T]) {
         let values = self.relevance[start..].iter().zip(z);
         if self.clip {
@@ -83,9 +88,10 @@ pub(super) struct Divider<'a, T> {
 }
 
 impl<'a, T: Real> Divider<'a, T> {
-    pub(super) fn new(divide: &Divide, memory: &'a Memory<T>) -> Divider<'a, T> {
+    /// For an output of this layout.
+    pub(super) fn new(divide: &Divide, memory: &'a Memory<T>, layout: Option<Blocked>) -> Divider<'a, T> {
         Divider {
-            denominator: Reader::new(&divide.denominator, memory),
+            denominator: Reader::new(&divide.denominator, memory, layout),
             scale: T::of(divide.scale),
             epsilon: T::of(divide.epsilon),
             clip: divide.clip,
@@ -93,6 +99,7 @@ impl<'a, T: Real> Divider<'a, T> {
     }
 
     /// `values[j] = scale · values[j] / st(z)` for the positions `start..`.
+    #[inline(always)]
     pub(super) fn apply(&self, start: usize, values: &mut [T]) {
         let mut room = [T::ZERO; BLOCK];
         for (i, values) in values.chunks_mut(BLOCK).enumerate() {

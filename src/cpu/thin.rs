@@ -1,33 +1,42 @@
-//! Depthwise and other thin convolutions, whose columns hardly any channels share: plane by plane.
+//! Convolutions of few output channels a group, whose columns hardly any of them share: the gradient of an image above all.
 //!
-//! A plane of the source is copied into one with room for the padding, or, with a stride, into one for each remainder of
-//! a position by it. Then what a tap reads for the whole plane of a phase lies in one run, and all taps are summed at once.
-//! Between two lines the sums hold values that belong to no position; they are left out at the end.
+//! Lines of a source plane are copied with room for the padding, or, with a stride, once for each remainder of a position by
+//! it. Then what a tap reads at all positions of a phase lies in one run, and all taps are summed at once for all output
+//! channels. Between two lines the sums hold values that belong to no position; they are left out at the end.
+
+use std::ops::Range;
 
 use pulp::Simd;
+use rayon::prelude::*;
 
-use super::blocks::{for_rows, is_large};
+use super::blocks::is_large;
 use super::linear::Call;
 use super::operand::part_of;
 use super::phases::Phase;
 use super::vector::{Vector, WithSimd, dispatch};
 use crate::plan::{Direction, Part};
 
-/// Registers of sums that are kept at once.
+/// Most output channels of a group.
+pub(super) const MOST_ROWS: usize = 3;
+
+/// Registers of sums that are kept at once for each output channel.
 const TOGETHER: usize = 4;
 
-/// A [`Call`] whose output planes are computed one by one.
+/// A [`Call`] whose groups have at most [`MOST_ROWS`] output channels.
 pub(super) struct Thin<'a, T> {
     pub(super) call: &'a Call<'a, T>,
     pub(super) direction: Direction,
     pub(super) phases: &'a [Phase],
     /// For each term, `M × C/groups × taps`.
     pub(super) weights: Vec<&'a [T]>,
+    /// Output channels and source channels of a group.
+    pub(super) rows: usize,
+    pub(super) channels: usize,
     /// Size of the step's output.
     pub(super) output: [usize; 3],
 }
 
-/// The copy of a plane along one axis: position i of remainder r is source position `(i + first)·step + r`.
+/// The copy along one axis: position i of remainder r is source position `(i + first)·step + r`.
 #[derive(Clone, Copy)]
 struct Padded {
     step: usize,
@@ -36,95 +45,173 @@ struct Padded {
 }
 
 impl Padded {
-    fn new(phases: &[Phase], axis: usize) -> Padded {
+    /// For the positions `steps` of every phase.
+    fn new(phases: &[Phase], axis: usize, steps: &Range<usize>) -> Padded {
         let step = phases.first().map_or(1, |p| p.axes[axis].step);
         let axes = || phases.iter().map(|p| &p.axes[axis]);
         let skips = || axes().flat_map(|a| a.taps.iter().map(|(_, offset)| offset.div_euclid(step as isize)));
         let (first, last) = (skips().min().unwrap_or(0), skips().max().unwrap_or(0));
-        let count = axes().map(|a| a.count).max().unwrap_or(0);
-        Padded { step, first, len: count + (last - first) as usize }
+        Padded { step, first: first + steps.start as isize, len: steps.len() + (last - first) as usize }
     }
 }
 
-/// A plane of the output while it is summed.
-struct Plane<'a, 'b, T> {
-    thin: &'a Thin<'b, T>,
-    axes: [Padded; 3],
-    /// Sample · channels + channel.
+/// Lines of the output channels of a group.
+struct Task<'a, T> {
+    /// Sample · groups + group.
     at: usize,
-    sums: &'a mut [T],
+    /// The lines, counted in steps of the phases.
+    steps: Range<usize>,
+    /// Where the lines begin in a plane.
+    start: usize,
+    /// The lines of each output channel.
+    pieces: Vec<&'a mut [T]>,
 }
 
 impl<T: Vector> Thin<'_, T> {
     /// Runs the step.
     pub(super) fn run(&self, output: &mut [T]) {
+        let [depth, height, width] = self.output;
+        let plane = depth * height * width;
+        let y = self.phases.first().map(|p| &p.axes[1]);
+        let (every, steps) = y.map_or((1, 0), |y| (y.every, height.div_ceil(y.every)));
+        let images = output.len() / (self.rows * plane);
+        // Several layers stay together.
+        let pieces = (4 * rayon::current_num_threads()).div_ceil(images);
+        let cuts = if depth == 1 { pieces.clamp(1, steps.div_ceil(4).max(1)) } else { 1 };
+        let mut tasks: Vec<Task<T>> = Vec::with_capacity(images * cuts);
+        for (at, image) in output.chunks_mut(self.rows * plane).enumerate() {
+            let first = tasks.len();
+            tasks.extend((0..cuts).map(|i| {
+                let steps = steps * i / cuts..steps * (i + 1) / cuts;
+                let start = (steps.start * every).min(height) * width;
+                Task { at, steps, start, pieces: Vec::with_capacity(self.rows) }
+            }));
+            for mut rest in image.chunks_mut(plane) {
+                for task in &mut tasks[first..] {
+                    let end = if depth == 1 { (task.steps.end * every).min(height) * width } else { plane };
+                    let (piece, after) = rest.split_at_mut(end - task.start);
+                    rest = after;
+                    task.pieces.push(piece);
+                }
+            }
+        }
+        let run = |task: Task<T>| match self.rows {
+            1 => self.task::<1>(task),
+            2 => self.task::<2>(task),
+            _ => self.task::<MOST_ROWS>(task),
+        };
+        if is_large(self.call.geometry.multiply_adds()) {
+            tasks.into_par_iter().with_max_len(images.div_ceil(64)).for_each(run);
+        } else {
+            tasks.into_iter().for_each(run);
+        }
+    }
+
+    fn task<const R: usize>(&self, mut task: Task<T>) {
         let [finish] = self.call.finishes.as_slice() else { return };
-        let plane = self.output.iter().product();
-        let axes = [0, 1, 2].map(|axis| Padded::new(self.phases, axis));
-        for_rows(output, plane, is_large(self.call.geometry.multiply_adds()), |at, output| {
-            let mut sums = self.call.scratch.lend(plane);
-            dispatch(Plane { thin: self, axes, at, sums: &mut sums });
-            finish.apply(at * plane, &mut sums, output);
-        });
+        let plane: usize = self.output.iter().product();
+        let len = task.pieces.first().map_or(0, |piece| piece.len());
+        let mut sums = self.call.scratch.lend(R * len);
+        dispatch(Sums::<T, R> { thin: self, task: &task, sums: &mut sums });
+        for (row, (piece, sums)) in task.pieces.iter_mut().zip(sums.chunks_mut(len.max(1))).enumerate() {
+            finish.apply((task.at * self.rows + row) * plane + task.start, sums, piece);
+        }
     }
 }
 
-impl<T: Vector> WithSimd for Plane<'_, '_, T> {
+/// The sums of a task: the lines of each output channel.
+struct Sums<'a, 'b, T, const R: usize> {
+    thin: &'a Thin<'b, T>,
+    task: &'a Task<'b, T>,
+    sums: &'a mut [T],
+}
+
+impl<T: Vector, const R: usize> WithSimd for Sums<'_, '_, T, R> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let (call, direction) = (self.thin.call, self.thin.direction);
-        let (g, taps) = (&call.geometry, call.sliding.taps());
-        let (m, c) = (g.out_channels / g.groups, g.in_channels / g.groups);
-        let (rows, channels) = if direction == Direction::Forward { (m, c) } else { (c, m) };
-        let (image, row) = (self.at / rows, self.at % rows);
-        let [depth, height, length] = self.axes.map(|axis| axis.len);
-        let [size_z, size_y, size_x] = self.axes.map(|axis| axis.step);
+        let Sums { thin, task, sums: output } = self;
+        let (call, phases) = (thin.call, thin.phases);
+        let taps = call.sliding.taps();
+        let (groups, channels) = (call.geometry.groups, thin.channels);
+        // How many steps of the task each phase has along an axis.
+        let steps = |phase: &Phase, axis: usize| match axis {
+            1 if thin.output[0] == 1 => {
+                task.steps.start.min(phase.axes[1].count)..task.steps.end.min(phase.axes[1].count)
+            }
+            _ => 0..phase.axes[axis].count,
+        };
+        let axes = [0, 1, 2].map(|axis| {
+            let all = phases.iter().map(|p| steps(p, axis));
+            let most = all.reduce(|a, b| if a.len() < b.len() { b } else { a }).unwrap_or(0..0);
+            Padded::new(phases, axis, &most)
+        });
+        let [depth, height, length] = axes.map(|axis| axis.len);
+        let [_, size_y, size_x] = axes.map(|axis| axis.step);
         let plane = depth * height * length;
-        let mut padded = call.scratch.lend(size_z * size_y * size_x * plane);
-        let mut sums = call.scratch.lend(plane);
-        let mut filled = None;
-        let mut reads: Vec<(T, usize)> = Vec::with_capacity(taps);
-        for phase in self.thin.phases {
-            let [z, y, x] = &phase.axes;
-            let sums = &mut sums[..((z.count - 1) * height + y.count - 1) * length + x.count];
-            sums.fill(T::ZERO);
-            for (t, channel) in (0..call.terms.len()).flat_map(|t| (0..channels).map(move |channel| (t, channel))) {
-                if filled != Some((t, channel)) {
-                    let term = &call.terms[t];
-                    let source = &term.source[(image * channels + channel) * phase.source_len()..];
-                    pad(source, phase.source, &self.axes, term.part, &mut padded);
-                    filled = Some((t, channel));
-                }
-                let (m_at, c_at) = if direction == Direction::Forward { (row, channel) } else { (channel, row) };
-                let weights = &self.thin.weights[t][((image % g.groups * m + m_at) * c + c_at) * taps..][..taps];
+        // Sums come in whole registers: the last ones read past the end, and belong to no position.
+        let width = TOGETHER * T::lanes::<S>();
+        let mut padded = call.scratch.lend(axes.iter().map(|axis| axis.step).product::<usize>() * plane + width);
+        // For each phase its size, and for each of its output channels the sums.
+        let sizes: Vec<[usize; 3]> = phases.iter().map(|p| [0, 1, 2].map(|axis| steps(p, axis).len())).collect();
+        let lens: Vec<usize> = sizes
+            .iter()
+            .map(|[z, y, x]| if z * y * x == 0 { 0 } else { ((z - 1) * height + y - 1) * length + x })
+            .map(|len: usize| len.next_multiple_of(width))
+            .collect();
+        let mut all = call.scratch.lend_zeros(R * lens.iter().sum::<usize>());
+        let mut reads: Vec<([T; R], usize)> = Vec::with_capacity(taps);
+        for (t, channel) in (0..call.terms.len()).flat_map(|t| (0..channels).map(move |channel| (t, channel))) {
+            let (term, weights) = (&call.terms[t], thin.weights[t]);
+            let source_len = phases.first().map_or(0, |p| p.source_len());
+            let source = &term.source[(task.at * channels + channel) * source_len..];
+            if let [first, ..] = phases {
+                pad(source, first.source, &axes, term.part, &mut padded);
+            }
+            let mut rest = &mut all[..];
+            for (phase, len) in phases.iter().zip(&lens) {
                 let at = |axis: usize, offset: isize| {
-                    let Padded { step, first, .. } = self.axes[axis];
-                    let step = step as isize;
+                    let step = axes[axis].step as isize;
+                    // Where the first step reads, the copy begins at `first`.
+                    let first = axes[axis].first - steps(phase, axis).start as isize;
                     (offset.rem_euclid(step) as usize, (offset.div_euclid(step) - first) as usize)
                 };
                 reads.clear();
                 reads.extend(phase.taps.iter().map(|(tap, [oz, oy, ox])| {
                     let ((rz, iz), (ry, iy), (rx, ix)) = (at(0, *oz), at(1, *oy), at(2, *ox));
                     let remainder = (rz * size_y + ry) * size_x + rx;
-                    (weights[*tap], remainder * plane + (iz * height + iy) * length + ix)
+                    let weight = |row: usize| {
+                        let group = task.at % groups;
+                        let at = match thin.direction {
+                            Direction::Forward => (group * thin.rows + row) * channels + channel,
+                            Direction::Adjoint => (group * channels + channel) * thin.rows + row,
+                        };
+                        weights[at * taps + tap]
+                    };
+                    (std::array::from_fn(weight), remainder * plane + (iz * height + iy) * length + ix)
                 }));
-                add_taps(simd, &padded, &reads, sums);
+                let (sums, after) = rest.split_at_mut(R * len);
+                rest = after;
+                add_taps(simd, &padded, &reads, sums, *len);
             }
-            for (jz, jy) in (0..z.count).flat_map(|jz| (0..y.count).map(move |jy| (jz, jy))) {
-                let [_, size_y, size_x] = self.thin.output;
-                let line = ((z.start + jz * z.every) * size_y + y.start + jy * y.every) * size_x;
-                let line = &mut self.sums[line..][..size_x];
-                let sums = &sums[(jz * height + jy) * length..][..x.count];
-                if x.every == 1 {
-                    line.copy_from_slice(sums);
-                } else {
+        }
+        let (mut sums, pitch) = (&all[..], output.len() / R);
+        let [_, lines, width] = thin.output;
+        for ((phase, [count_z, count_y, count_x]), len) in phases.iter().zip(&sizes).zip(&lens) {
+            let [z, y, x] = &phase.axes;
+            let first = steps(phase, 1).start;
+            for row in 0..R {
+                for (jz, jy) in (0..*count_z).flat_map(|jz| (0..*count_y).map(move |jy| (jz, jy))) {
+                    let line = (z.start + jz * z.every) * lines + y.start + (first + jy) * y.every;
+                    let line = &mut output[row * pitch + line * width - task.start..][..width];
+                    let sums = &sums[row * len + (jz * height + jy) * length..][..*count_x];
                     for (y, sum) in line[x.start..].iter_mut().step_by(x.every).zip(sums) {
                         *y = *sum;
                     }
                 }
             }
+            sums = &sums[R * len..];
         }
     }
 }
@@ -164,39 +251,48 @@ fn pad<T: Vector>(source: &[T], size: [usize; 3], axes: &[Padded; 3], part: Part
     }
 }
 
-/// Adds `weight · padded[j + from]` to sum j, for every pair of `reads`.
+/// Adds `weight · padded[j + from]` to sum j of each output channel, for every one of `reads`; the channels lie `len`,
+/// a number of whole registers, apart.
 #[inline(always)]
-fn add_taps<T: Vector, S: Simd>(simd: S, padded: &[T], reads: &[(T, usize)], sums: &mut [T]) {
+fn add_taps<T: Vector, S: Simd, const R: usize>(
+    simd: S,
+    padded: &[T],
+    reads: &[([T; R], usize)],
+    sums: &mut [T],
+    len: usize,
+) {
     let lanes = T::lanes::<S>();
-    let mut first = 0;
-    for sums in sums.chunks_mut(TOGETHER * lanes) {
-        let (ys, rest) = T::split_mut::<S>(sums);
-        if let Ok(ys) = <&mut [T::Lanes<S>; TOGETHER]>::try_from(&mut *ys) {
-            let mut sums = *ys;
-            for (weight, from) in reads {
-                let weight = T::splat(simd, *weight);
-                let line = T::split::<S>(&padded[from + first..][..TOGETHER * lanes]).0;
-                for (y, x) in sums.iter_mut().zip(line) {
-                    *y = T::mul_add(simd, weight, *x, *y);
-                }
-            }
-            *ys = sums;
-        } else {
-            for (i, y) in ys.iter_mut().enumerate() {
-                let mut sum = *y;
-                for (weight, from) in reads {
-                    let line = T::split::<S>(&padded[from + first + i * lanes..][..lanes]).0;
-                    sum = T::mul_add(simd, T::splat(simd, *weight), line[0], sum);
-                }
-                *y = sum;
-            }
-            let done = first + ys.len() * lanes;
-            for (i, y) in rest.iter_mut().enumerate() {
-                for (weight, from) in reads {
-                    *y += *weight * padded[from + done + i];
-                }
-            }
+    let width = TOGETHER * lanes;
+    for first in (0..len).step_by(width) {
+        let mut acc = [[T::splat(simd, T::ZERO); TOGETHER]; R];
+        for (acc, row) in acc.iter_mut().zip(sums.chunks_exact(len)) {
+            let (row, _) = T::split::<S>(&row[first..][..width]);
+            acc.iter_mut().zip(row).for_each(|(acc, y)| *acc = *y);
         }
-        first += TOGETHER * lanes;
+        for (weights, from) in reads {
+            let (line, _) = pulp::as_arrays::<TOGETHER, _>(T::split::<S>(&padded[from + first..][..width]).0);
+            acc = add_products(simd, acc, weights, &line[0]);
+        }
+        for (acc, row) in acc.iter().zip(sums.chunks_exact_mut(len)) {
+            let (row, _) = T::split_mut::<S>(&mut row[first..][..width]);
+            row.iter_mut().zip(acc).for_each(|(y, acc)| *y = *acc);
+        }
     }
+}
+
+/// Adds the products of each weight with the registers of a line. The sums come and go by value: so they stay in registers.
+#[inline(always)]
+fn add_products<T: Vector, S: Simd, const R: usize>(
+    simd: S,
+    mut acc: [[T::Lanes<S>; TOGETHER]; R],
+    weights: &[T; R],
+    line: &[T::Lanes<S>; TOGETHER],
+) -> [[T::Lanes<S>; TOGETHER]; R] {
+    for (acc, weight) in acc.iter_mut().zip(weights) {
+        let weight = T::splat(simd, *weight);
+        for (acc, x) in acc.iter_mut().zip(line) {
+            *acc = T::mul_add(simd, weight, *x, *acc);
+        }
+    }
+    acc
 }

@@ -23,6 +23,14 @@ pub trait Vector: Real {
     #[doc(hidden)]
     fn split_mut<S: Simd>(values: &mut [Self]) -> (&mut [Self::Lanes<S>], &mut [Self]);
 
+    /// The values of a register.
+    #[doc(hidden)]
+    fn values<S: Simd>(register: &Self::Lanes<S>) -> &[Self];
+
+    /// The values of a register.
+    #[doc(hidden)]
+    fn values_mut<S: Simd>(register: &mut Self::Lanes<S>) -> &mut [Self];
+
     /// The same value in every lane.
     #[doc(hidden)]
     fn splat<S: Simd>(simd: S, value: Self) -> Self::Lanes<S>;
@@ -58,6 +66,16 @@ macro_rules! vector {
             #[inline(always)]
             fn split_mut<S: Simd>(values: &mut [Self]) -> (&mut [S::$lanes], &mut [Self]) {
                 S::$split_mut(values)
+            }
+
+            #[inline(always)]
+            fn values<S: Simd>(register: &S::$lanes) -> &[Self] {
+                bytemuck::cast_slice(std::slice::from_ref(register))
+            }
+
+            #[inline(always)]
+            fn values_mut<S: Simd>(register: &mut S::$lanes) -> &mut [Self] {
+                bytemuck::cast_slice_mut(std::slice::from_mut(register))
             }
 
             #[inline(always)]

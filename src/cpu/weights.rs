@@ -5,9 +5,14 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::linear::Method;
+use super::aligned::Aligned;
+use super::blocked::BlockWeights;
+use super::depthwise::depthwise_weights;
+use super::layout::Layouts;
+use super::linear::{Method, flat};
 use super::panels::WeightPanels;
 use super::phases::{Phase, phases};
+use super::stages::Stages;
 use super::vector::Vector;
 use crate::plan::{Direction, Linear, Plan, Sliding, Step, Weight, WeightId};
 use crate::rules::WeightForm;
@@ -18,6 +23,8 @@ use crate::tensor::{Data, Real, Tensor};
 pub(super) struct Weights<T> {
     plain: HashMap<WeightId, Plain<T>>,
     panels: HashMap<PanelKey, WeightPanels<T>>,
+    blocks: HashMap<PanelKey, BlockWeights<T>>,
+    depthwise: HashMap<WeightId, Aligned<T>>,
 }
 
 /// What a weight's panels depend on: steps that agree in it share them.
@@ -71,20 +78,36 @@ fn formed<S: Sync, T: Real>(values: &[S], form: WeightForm, exact: impl Fn(&S) -
 
 impl<T: Vector> Weights<T> {
     /// Prepares the weights of every step.
-    pub(super) fn new(plan: &Plan) -> Weights<T> {
-        let mut weights = Weights { plain: HashMap::new(), panels: HashMap::new() };
-        for step in plan.prologue.iter().chain(&plan.forward).chain(&plan.backward) {
-            let Step::Linear(step) = step else { continue };
+    pub(super) fn new(plan: &Plan, stages: &Stages, layouts: &Layouts) -> Weights<T> {
+        let (plain, panels, blocks, depthwise) = Default::default();
+        let mut weights = Weights { plain, panels, blocks, depthwise };
+        for stage in stages.prologue.iter().chain(&stages.forward).chain(&stages.backward) {
+            let Step::Linear(step) = &stage.step else { continue };
             for term in &step.terms {
                 let weight = &plan.weights[term.weight.0];
-                if Method::of(step) != Method::Convolution {
-                    weights.plain.entry(term.weight).or_insert_with(|| Plain::new(weight));
-                    continue;
+                let phases = phases(step.direction, &Sliding::from(&flat(&step.geometry)));
+                let key = PanelKey::new(term.weight, step, &phases);
+                let plain = || Plain::<T>::new(weight);
+                match Method::of(step, layouts) {
+                    Method::Dense | Method::Thin => {
+                        weights.plain.entry(term.weight).or_insert_with(plain);
+                    }
+                    Method::Convolution => {
+                        weights.panels.entry(key).or_insert_with(|| {
+                            WeightPanels::new(plain().values(), &step.geometry, step.direction, &phases)
+                        });
+                    }
+                    Method::Blocked(_) => {
+                        weights.blocks.entry(key).or_insert_with(|| {
+                            BlockWeights::new(plain().values(), &step.geometry, step.direction, &phases)
+                        });
+                    }
+                    Method::Depthwise(_) => {
+                        let taps = step.geometry.taps();
+                        let make = || depthwise_weights(plain().values(), taps);
+                        weights.depthwise.entry(term.weight).or_insert_with(make);
+                    }
                 }
-                let phases = phases(step.direction, &Sliding::from(&step.geometry));
-                weights.panels.entry(PanelKey::new(term.weight, step, &phases)).or_insert_with(|| {
-                    WeightPanels::new(Plain::<T>::new(weight).values(), &step.geometry, step.direction, &phases)
-                });
             }
         }
         weights
@@ -93,6 +116,16 @@ impl<T: Vector> Weights<T> {
     /// The weights of a term in the network's order; `new` has prepared those of every step.
     pub(super) fn plain(&self, weight: WeightId) -> &[T] {
         self.plain[&weight].values()
+    }
+
+    /// The weights of a term in blocks.
+    pub(super) fn blocks(&self, weight: WeightId, step: &Linear, phases: &[Phase]) -> &BlockWeights<T> {
+        &self.blocks[&PanelKey::new(weight, step, phases)]
+    }
+
+    /// The weights of a term of a depthwise convolution.
+    pub(super) fn depthwise(&self, weight: WeightId) -> &[T] {
+        &self.depthwise[&weight]
     }
 
     /// The weights of a term as panels.

@@ -99,7 +99,7 @@ impl Step {
     }
 
     /// Calls `f` on every place in which the step names a buffer.
-    pub(super) fn for_each_buffer(&mut self, mut f: impl FnMut(&mut BufferId)) {
+    pub(crate) fn for_each_buffer(&mut self, mut f: impl FnMut(&mut BufferId)) {
         fn share(s: &mut Share, f: &mut impl FnMut(&mut BufferId)) {
             f(&mut s.relevance);
             if let Epsilon::PerSample { buffer, .. } = &mut s.epsilon {
