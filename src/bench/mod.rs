@@ -235,8 +235,7 @@ impl Session {
         let explanation = explainer.explain(&inputs, &targets)?;
         let process_peak = process::peak();
         let compared = options.error || options.precision == Precision::F16;
-        let accuracy =
-            compared.then(|| accuracy::measure(network, &composite, &inputs, &explanation)).transpose()?;
+        let accuracy = compared.then(|| accuracy::measure(network, &composite, &inputs, &explanation)).transpose()?;
 
         let (backend, precision) = (options.backend, options.precision);
         let mut predictor = Predictor::new(network, explainer.batch(), backend, precision, options.adapter.as_deref())?;

@@ -20,7 +20,8 @@ pub fn bench(args: &BenchArgs) -> Result<ExitCode> {
     let composite = bench::with_bounds(read_composite(&args.composite)?)?;
     composite.assign(&network).map_err(usage("--composite"))?;
     if args.plan {
-        let report = bench::plan_report(&network, &composite, args.device.batch, args.targets, args.device.precision())?;
+        let report =
+            bench::plan_report(&network, &composite, args.device.batch, args.targets, args.device.precision())?;
         if args.json {
             say(&serde_json::to_string_pretty(&report)?);
         } else {

@@ -94,7 +94,8 @@ impl Device {
                 Err(Error::Device(what.to_string()))
             }
             (Backend::Cpu, Precision::F16) => {
-                let what = "the CPU computes in float32 and float64; take --precision f32, or --backend gpu for float16";
+                let what =
+                    "the CPU computes in float32 and float64; take --precision f32, or --backend gpu for float16";
                 Err(Error::Device(what.to_string()))
             }
             (Backend::Gpu, _) => Ok(Device::on_gpu(Gpu::open(adapter)?, precision, "it was asked for")),

@@ -94,12 +94,7 @@ pub(super) struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    pub fn new(
-        gpu: &'a Gpu,
-        plan: &'a Plan,
-        options: &'a GpuOptions,
-        store: &'a Store,
-    ) -> Builder<'a> {
+    pub fn new(gpu: &'a Gpu, plan: &'a Plan, options: &'a GpuOptions, store: &'a Store) -> Builder<'a> {
         let (weights, maps) = (HashMap::new(), Maps::default());
         Builder { gpu, plan, options, store, weights, maps }
     }

@@ -8,6 +8,8 @@
 //! - what crosses the border of a run: inputs, outputs, seeds, relevance and sums of it;
 //! - relevance and R / st(z) inside a run: they span more orders of magnitude than float16, which ends at 65504 and has less
 //!   than its 11 bits below 6e-5, nothing below 6e-8;
+//! - what max pooling chooses from, back to where it was computed: rounded, values become equal that are not, and all
+//!   relevance goes to another one (on a photo that alone makes SqueezeNet's maps five times as wrong);
 //! - constants with what the prologue makes of them, and denominators that the backward pass alone reads;
 //! - what is added up over several dispatches.
 //!
@@ -77,6 +79,7 @@ impl Halves {
                 wide.extend(written_by);
             }
         }
+        wide.extend(pooled(plan));
         wide.extend(plan.prologue.iter().chain(&plan.backward).flat_map(Step::writes));
         wide.extend(plan.inputs.iter().chain(&plan.outputs).chain(&plan.relevances).map(|port| port.buffer));
         wide.extend(plan.constants.iter().map(|constant| constant.buffer).chain(plan.sums));
@@ -161,6 +164,20 @@ pub(super) fn too_large(what: String) -> Error {
     Error::Range { what: format!("{what} are beyond 65504, the largest float16"), help: HELP.to_string() }
 }
 
+/// The buffers that max pooling chooses from, and those whose values come to it as they are.
+fn pooled(plan: &Plan) -> Vec<BufferId> {
+    let mut pooled = Vec::new();
+    for step in plan.forward.iter().rev() {
+        match step {
+            Step::MaxPool(step) => pooled.push(step.source),
+            Step::Resample(step) if pooled.contains(&step.output) => pooled.push(step.source),
+            Step::Transpose(step) if pooled.contains(&step.output) => pooled.push(step.source),
+            _ => {}
+        }
+    }
+    pooled
+}
+
 /// Whether a step's kernel can store float16, and nothing is added to what it stored.
 fn stores_halves(step: &Step) -> bool {
     match step {
@@ -183,12 +200,12 @@ fn stores_halves(step: &Step) -> bool {
 mod tests {
     use super::*;
     use crate::gpu::Gpu;
-    use crate::network::{Conv, Network};
+    use crate::network::{Conv, MaxPool, Network};
     use crate::plan::PlanOptions;
     use crate::rules::Composite;
     use crate::tensor::Tensor;
 
-    /// Two convolutions with ReLU and a mean.
+    /// A convolution with ReLU, another one with max pooling behind it, and a mean.
     fn network() -> Network {
         let weights = |shape: [usize; 4]| {
             let values = (0..shape.iter().product()).map(|i| (i as f32).sin()).collect();
@@ -200,6 +217,15 @@ mod tests {
         let y = net.relu("a.relu", y).unwrap();
         let y = net.conv("b", y, Conv::new(weights([5, 3, 1, 1]), None)).unwrap();
         let y = net.relu("b.relu", y).unwrap();
+        let pool = MaxPool {
+            kernel: vec![2, 2],
+            strides: vec![2, 2],
+            dilations: vec![1, 1],
+            pads: vec![[0, 0]; 2],
+            ceil: false,
+        };
+        let y = net.concat("twice", &[y, y], 1).unwrap();
+        let y = net.max_pool("pool", y, pool).unwrap();
         let y = net.global_average_pool("mean", y).unwrap();
         let y = net.flatten("flat", y).unwrap();
         net.output(y);
@@ -224,8 +250,8 @@ mod tests {
         let plan = plan("epsilon-plus", false);
         let mut lens = half_lens(&plan);
         lens.sort_unstable();
-        // What comes of a, of b, and the mean along one of two axes.
-        assert_eq!(lens, [20, 48, 80]);
+        // The mean along one of two axes, what the pooling chose, and what comes of a. Pooling chooses from what comes of b.
+        assert_eq!(lens, [20, 40, 48]);
         let halves = Halves::of(&plan, true);
         for step in &plan.backward {
             assert!(step.writes().iter().all(|buffer| !halves.buffer(*buffer)), "{step:?}");

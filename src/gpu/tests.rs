@@ -79,17 +79,8 @@ fn with_halves(key: &ShaderKey, module: &naga::Module) -> ShaderKey {
 }
 
 /// Kernels whose output can be float16.
-const STORE_HALVES: [&str; 9] = [
-    "linear_forward",
-    "linear_adjoint",
-    "resample",
-    "transpose",
-    "max_pool",
-    "activation",
-    "binary",
-    "softmax",
-    "lrn",
-];
+const STORE_HALVES: [&str; 9] =
+    ["linear_forward", "linear_adjoint", "resample", "transpose", "max_pool", "activation", "binary", "softmax", "lrn"];
 
 #[test]
 fn every_variant_is_valid_and_within_the_smallest_devices_limits() {

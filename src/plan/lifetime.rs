@@ -43,10 +43,7 @@ fn lives(permanent: &[bool], steps: &[&Step], once: usize, repeats: bool) -> Vec
 
 /// Puts pieces of a size and kind into slots, pieces that live at the same time into different ones. Gives each piece's slot,
 /// and each slot's size and kind.
-fn pack<S: Copy + Ord, K: Copy + PartialEq>(
-    pieces: &[(S, K)],
-    lives: &[(usize, usize)],
-) -> (Vec<usize>, Vec<(S, K)>) {
+fn pack<S: Copy + Ord, K: Copy + PartialEq>(pieces: &[(S, K)], lives: &[(usize, usize)]) -> (Vec<usize>, Vec<(S, K)>) {
     // The largest first: each takes the smallest slot that is free for as long as it lives, and no slot has to grow.
     let mut order: Vec<usize> = (0..pieces.len()).collect();
     order.sort_by_key(|i| std::cmp::Reverse(pieces[*i].0));
@@ -55,8 +52,7 @@ fn pack<S: Copy + Ord, K: Copy + PartialEq>(
     let mut slot_of = vec![0; pieces.len()];
     for i in order {
         let ((size, kind), life) = (pieces[i], lives[i]);
-        let free =
-            |k: &usize| slots[*k].1 == kind && taken[*k].iter().all(|(from, to)| *to < life.0 || life.1 < *from);
+        let free = |k: &usize| slots[*k].1 == kind && taken[*k].iter().all(|(from, to)| *to < life.0 || life.1 < *from);
         let slot = (0..slots.len()).filter(free).min_by_key(|k| slots[*k].0).unwrap_or(slots.len());
         if slot == slots.len() {
             slots.push((size, kind));
