@@ -90,7 +90,7 @@ impl Device {
     pub fn open(backend: Backend, precision: Precision, adapter: Option<&str>) -> Result<Device> {
         match (backend, precision) {
             (Backend::Gpu, Precision::F64) => {
-                let what = "the GPU computes in float32 only; take --backend cpu for float64";
+                let what = "the GPU computes in float32; take --backend cpu for float64";
                 Err(Error::Device(what.to_string()))
             }
             (Backend::Cpu, Precision::F16) => {

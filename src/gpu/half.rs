@@ -9,7 +9,7 @@
 //! - relevance and R / st(z) inside a run: they span more orders of magnitude than float16, which ends at 65504 and has less
 //!   than its 11 bits below 6e-5, nothing below 6e-8;
 //! - what max pooling chooses from, back to where it was computed: rounded, values become equal that are not, and all
-//!   relevance goes to another one (on a photo that alone makes SqueezeNet's maps five times as wrong);
+//!   relevance goes to another one (`benches/REJECTED.md` has what that costs);
 //! - constants with what the prologue makes of them, and denominators that the backward pass alone reads;
 //! - what is added up over several dispatches.
 //!
