@@ -69,24 +69,24 @@ impl Halves {
             return halves;
         }
         halves.weights = plan.weights.iter().map(|weight| weight.form != WeightForm::Square).collect();
-        let (mut read, mut written, mut wide) = (vec![false; plan.buffers.len()], halves.buffers.clone(), Vec::new());
+        let mut stored = vec![false; plan.buffers.len()];
+        let mut read = stored.clone();
+        let mut wide = pooled(plan);
         for step in &plan.forward {
             step.reads().iter().for_each(|buffer| read[buffer.0] = true);
-            let written_by = step.writes();
             if stores_halves(step) {
-                written_by.iter().for_each(|buffer| written[buffer.0] = Some(0));
+                step.writes().iter().for_each(|buffer| stored[buffer.0] = true);
             } else {
-                wide.extend(written_by);
+                wide.extend(step.writes());
             }
         }
-        wide.extend(pooled(plan));
         wide.extend(plan.prologue.iter().chain(&plan.backward).flat_map(Step::writes));
         wide.extend(plan.inputs.iter().chain(&plan.outputs).chain(&plan.relevances).map(|port| port.buffer));
         wide.extend(plan.constants.iter().map(|constant| constant.buffer).chain(plan.sums));
-        wide.iter().for_each(|buffer| written[buffer.0] = None);
+        wide.iter().for_each(|buffer| stored[buffer.0] = false);
         let mut count = 0..;
         for (i, buffer) in plan.buffers.iter().enumerate() {
-            if written[i].is_some() && read[i] && plan.slots[buffer.slot].element == Element::Real {
+            if stored[i] && read[i] && plan.slots[buffer.slot].element == Element::Real {
                 halves.buffers[i] = count.next();
             }
         }
