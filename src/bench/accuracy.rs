@@ -71,7 +71,7 @@ fn root_mean_square(values: &[f64]) -> f64 {
 
 /// The largest value; not a number when one is not.
 fn worst(values: impl Iterator<Item = f64>) -> f64 {
-    values.fold(0.0, |most: f64, value| if value <= most { most } else { value })
+    values.fold(0.0, |most: f64, value| if most.is_nan() || value <= most { most } else { value })
 }
 
 #[cfg(test)]

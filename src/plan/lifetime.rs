@@ -94,3 +94,30 @@ impl Plan {
         by_slot.windows(2).all(|pair| pair[0].0 != pair[1].0 || pair[0].1.1 < pair[1].1.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::architectures::by_name;
+    use crate::plan::PlanOptions;
+    use crate::rules::Composite;
+
+    fn plan(several_targets: bool) -> Plan {
+        let network = by_name("resnet18").unwrap().build(64).unwrap();
+        let output = network.outputs()[0];
+        let options = PlanOptions { batch: 1, output, layers: Vec::new(), conservation: true, several_targets };
+        Plan::explain(&network, &Composite::parse("epsilon-gamma-box:-1,1").unwrap(), &options).unwrap()
+    }
+
+    #[test]
+    fn packing_at_the_plan_s_own_sizes_takes_what_the_plan_takes() {
+        let (one, several) = (plan(false), plan(true));
+        for plan in [&one, &several] {
+            let (slots, bytes) = plan.pack(|buffer| plan.buffers[buffer.0].len as u64 * 4);
+            assert_eq!(slots, plan.buffers.iter().map(|buffer| buffer.slot).collect::<Vec<_>>());
+            assert_eq!(bytes, plan.slots.iter().map(|slot| slot.len as u64 * 4).collect::<Vec<_>>());
+        }
+        // Several backward passes after one forward pass need more: the two were told apart.
+        assert!(several.memory(4).1 > one.memory(4).1);
+    }
+}
