@@ -4,11 +4,12 @@
 // Dispatch: one thread a value, 256 a workgroup, workgroups folded into two dimensions.
 
 #include "shared/grid.wgsl"
+#include "shared/stored.wgsl"
 #include "shared/activation_params.wgsl"
 #include "shared/activation.wgsl"
 
-@group(0) @binding(2) var<storage, read> source: array<f32>;
-@group(0) @binding(3) var<storage, read_write> output: array<f32>;
+@group(0) @binding(2) var<storage, read> source: array<real_2>;
+@group(0) @binding(3) var<storage, read_write> output: array<real_3>;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -16,5 +17,5 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if i >= params.len {
         return;
     }
-    output[i] = activate(source[i], params.a, params.b, slope_at(i));
+    output[i] = stored(activate(f32(source[i]), params.a, params.b, slope_at(i)));
 }

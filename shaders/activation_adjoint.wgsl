@@ -8,9 +8,9 @@
 #include "shared/activation.wgsl"
 
 #if !DECONVNET
-@group(0) @binding(2) var<storage, read> source: array<f32>;
+@group(0) @binding(2) var<storage, read> source: array<real_2>;
 #endif
-@group(0) @binding(3) var<storage, read> relevance: array<f32>;
+@group(0) @binding(3) var<storage, read> relevance: array<real_3>;
 @group(0) @binding(4) var<storage, read_write> output: array<f32>;
 
 @compute @workgroup_size(WORKGROUP)
@@ -19,14 +19,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if i >= params.len {
         return;
     }
-    let r = relevance[i];
+    let r = f32(relevance[i]);
 #if DECONVNET
     output[i] = max(r, 0.0);
 #else
 #if GUIDED
-    output[i] = select(0.0, r, source[i] > 0.0 && r > 0.0);
+    output[i] = select(0.0, r, f32(source[i]) > 0.0 && r > 0.0);
 #else
-    output[i] = r * activation_slope(source[i], params.a, params.b, slope_at(i));
+    output[i] = r * activation_slope(f32(source[i]), params.a, params.b, slope_at(i));
 #endif
 #endif
 }

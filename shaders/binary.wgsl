@@ -1,10 +1,11 @@
-// binary: output[i] = f(a ∘ b), with a and b read at (i / inner) % count; ∘ is chosen by a flag, f by another after
+// binary: output[i] = stored(f(a ∘ b), with a and b read at (i / inner) % count); ∘ is chosen by a flag, f by another after
 // ACTIVATE (shared/activation.wgsl).
 //
 // Shapes: output: len values; the operands broadcast to it.
 // Dispatch: one thread a value, 256 a workgroup, workgroups folded into two dimensions.
 
 #include "shared/grid.wgsl"
+#include "shared/stored.wgsl"
 #if ACTIVATE
 #include "shared/activation.wgsl"
 #endif
@@ -21,9 +22,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> operand_a: array<f32>;
-@group(0) @binding(2) var<storage, read> operand_b: array<f32>;
-@group(0) @binding(3) var<storage, read_write> output: array<f32>;
+@group(0) @binding(1) var<storage, read> operand_a: array<real_1>;
+@group(0) @binding(2) var<storage, read> operand_b: array<real_2>;
+@group(0) @binding(3) var<storage, read_write> output: array<real_3>;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -31,8 +32,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if i >= params.len {
         return;
     }
-    let a = operand_a[(i / params.a_inner) % params.a_count];
-    let b = operand_b[(i / params.b_inner) % params.b_count];
+    let a = f32(operand_a[(i / params.a_inner) % params.a_count]);
+    let b = f32(operand_b[(i / params.b_inner) % params.b_count]);
 #if ADD
     let value = a + b;
 #endif
@@ -52,8 +53,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let value = abs(a) + abs(b);
 #endif
 #if ACTIVATE
-    output[i] = activate(value, params.activation_a, params.activation_b, 0.0);
+    output[i] = stored(activate(value, params.activation_a, params.activation_b, 0.0));
 #else
-    output[i] = value;
+    output[i] = stored(value);
 #endif
 }

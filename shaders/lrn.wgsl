@@ -4,9 +4,10 @@
 // Dispatch: one thread a value, 256 a workgroup, workgroups folded into two dimensions.
 
 #include "shared/grid.wgsl"
+#include "shared/stored.wgsl"
 #include "shared/lrn.wgsl"
 
-@group(0) @binding(2) var<storage, read_write> output: array<f32>;
+@group(0) @binding(2) var<storage, read_write> output: array<real_2>;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -16,5 +17,5 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     let c = (i / params.inner) % params.channels;
     let base = i - c * params.inner;
-    output[i] = source[i] * pow(divisor(base, c), -params.beta);
+    output[i] = stored(f32(source[i]) * pow(divisor(base, c), -params.beta));
 }

@@ -6,7 +6,7 @@
 #include "shared/grid.wgsl"
 #include "shared/lrn.wgsl"
 
-@group(0) @binding(2) var<storage, read> relevance: array<f32>;
+@group(0) @binding(2) var<storage, read> relevance: array<real_2>;
 @group(0) @binding(3) var<storage, read_write> output: array<f32>;
 
 @compute @workgroup_size(WORKGROUP)
@@ -21,8 +21,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     // The channels whose windows hold j are the mirrored window around j.
     for (var c = window_begin(j, params.after); c < window_end(j, params.before); c++) {
         let at = base + c * params.inner;
-        sum += relevance[at] * source[at] * pow(divisor(base, c), -params.beta - 1.0);
+        sum += f32(relevance[at]) * f32(source[at]) * pow(divisor(base, c), -params.beta - 1.0);
     }
-    let direct = relevance[i] * pow(divisor(base, j), -params.beta);
-    output[i] = direct - 2.0 * params.alpha_over_size * params.beta * source[i] * sum;
+    let direct = f32(relevance[i]) * pow(divisor(base, j), -params.beta);
+    output[i] = direct - 2.0 * params.alpha_over_size * params.beta * f32(source[i]) * sum;
 }

@@ -6,10 +6,11 @@
 // Dispatch: one thread a window, 256 a workgroup, workgroups folded into two dimensions.
 
 #include "shared/grid.wgsl"
+#include "shared/stored.wgsl"
 #include "shared/windows.wgsl"
 
-@group(0) @binding(1) var<storage, read> source: array<f32>;
-@group(0) @binding(2) var<storage, read_write> output: array<f32>;
+@group(0) @binding(1) var<storage, read> source: array<real_1>;
+@group(0) @binding(2) var<storage, read_write> output: array<real_2>;
 @group(0) @binding(3) var<storage, read_write> winners: array<u32>;
 
 // By its bits: drivers may assume that x != x is false.
@@ -47,7 +48,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                     continue;
                 }
                 let position = (z * params.input_y + y) * params.input_x + x;
-                let value = source[input_base + position];
+                let value = f32(source[input_base + position]);
                 if !found || value > best || (is_nan(value) && !is_nan(best)) {
                     best = value;
                     winner = position;
@@ -56,6 +57,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             }
         }
     }
-    output[index] = best;
+    output[index] = stored(best);
     winners[index] = winner;
 }

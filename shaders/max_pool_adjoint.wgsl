@@ -12,10 +12,10 @@
 #endif
 
 @group(0) @binding(1) var<storage, read> winners: array<u32>;
-@group(0) @binding(2) var<storage, read> relevance: array<f32>;
+@group(0) @binding(2) var<storage, read> relevance: array<real_2>;
 @group(0) @binding(3) var<storage, read_write> output: array<f32>;
 #if DIVIDE
-@group(0) @binding(4) var<storage, read> denominator: array<f32>;
+@group(0) @binding(4) var<storage, read> denominator: array<real_4>;
 #endif
 
 @compute @workgroup_size(WORKGROUP)
@@ -51,13 +51,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 }
                 let o = output_base + (oz * params.output_y + oy) * params.output_x + ox;
                 if winners[o] == position {
-                    sum += relevance[o];
+                    sum += f32(relevance[o]);
                 }
             }
         }
     }
 #if DIVIDE
-    let denominator_value = denominator[(index / params.divide_inner) % params.divide_count];
+    let denominator_value = f32(denominator[(index / params.divide_inner) % params.divide_count]);
     sum = share(sum, denominator_value, params.scale, params.epsilon, params.divide_flags);
 #endif
     output[index] = sum;

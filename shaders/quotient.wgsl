@@ -29,23 +29,23 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> denominator_0: array<f32>;
+@group(0) @binding(1) var<storage, read> denominator_0: array<real_1>;
 #if TWO_OPERANDS
-@group(0) @binding(2) var<storage, read> denominator_1: array<f32>;
+@group(0) @binding(2) var<storage, read> denominator_1: array<real_2>;
 #endif
-@group(0) @binding(3) var<storage, read> relevance: array<f32>;
+@group(0) @binding(3) var<storage, read> relevance: array<real_3>;
 #if MASK
-@group(0) @binding(4) var<storage, read> mask: array<f32>;
+@group(0) @binding(4) var<storage, read> mask: array<real_4>;
 #endif
 #if RMS
-@group(0) @binding(5) var<storage, read> rms: array<f32>;
+@group(0) @binding(5) var<storage, read> rms: array<real_5>;
 #endif
 @group(0) @binding(6) var<storage, read_write> output_0: array<f32>;
 #if FACTOR_0
-@group(0) @binding(7) var<storage, read> factor_0: array<f32>;
+@group(0) @binding(7) var<storage, read> factor_0: array<real_7>;
 #endif
 #if FACTOR_1
-@group(0) @binding(8) var<storage, read> factor_1: array<f32>;
+@group(0) @binding(8) var<storage, read> factor_1: array<real_8>;
 #endif
 #if TWO_PIECES
 @group(0) @binding(9) var<storage, read_write> output_1: array<f32>;
@@ -73,29 +73,29 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if i >= params.len {
         return;
     }
-    var z = denominator_0[(i / params.inner_0) % params.count_0];
+    var z = f32(denominator_0[(i / params.inner_0) % params.count_0]);
 #if TWO_OPERANDS
-    z += denominator_1[(i / params.inner_1) % params.count_1];
+    z += f32(denominator_1[(i / params.inner_1) % params.count_1]);
 #endif
     var epsilon = params.epsilon;
 #if RMS
-    epsilon *= rms[i / params.sample_len];
+    epsilon *= f32(rms[i / params.sample_len]);
 #endif
-    var value = share(relevance[i], z, params.scale, epsilon, params.flags);
+    var value = share(f32(relevance[i]), z, params.scale, epsilon, params.flags);
 #if MASK
-    if !keeps(mask[i], params.flags) {
+    if !keeps(f32(mask[i]), params.flags) {
         value = 0.0;
     }
 #endif
 #if FACTOR_0
-    let x_0 = factor_0[(i / params.factor_inner_0) % params.factor_count_0];
+    let x_0 = f32(factor_0[(i / params.factor_inner_0) % params.factor_count_0]);
     output_0[i] = value * contribution(x_0, z, params.factor_how_0);
 #else
     output_0[i] = value;
 #endif
 #if TWO_PIECES
 #if FACTOR_1
-    let x_1 = factor_1[(i / params.factor_inner_1) % params.factor_count_1];
+    let x_1 = f32(factor_1[(i / params.factor_inner_1) % params.factor_count_1]);
     output_1[i] = value * contribution(x_1, z, params.factor_how_1);
 #else
     output_1[i] = value;

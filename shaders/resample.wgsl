@@ -5,6 +5,7 @@
 // Dispatch: one thread for each of outer × rows × inner values, 256 a workgroup, workgroups folded into two dimensions.
 
 #include "shared/grid.wgsl"
+#include "shared/stored.wgsl"
 
 struct Params {
     grid_width: u32,
@@ -17,13 +18,13 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> source: array<f32>;
+@group(0) @binding(1) var<storage, read> source: array<real_1>;
 @group(0) @binding(2) var<storage, read> starts: array<u32>;
 @group(0) @binding(3) var<storage, read> entries: array<vec2<u32>>;
 #if FACTOR
-@group(0) @binding(4) var<storage, read> factor: array<f32>;
+@group(0) @binding(4) var<storage, read> factor: array<real_4>;
 #endif
-@group(0) @binding(5) var<storage, read_write> output: array<f32>;
+@group(0) @binding(5) var<storage, read_write> output: array<real_5>;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -38,11 +39,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var sum = 0.0;
     for (var k = starts[j]; k < starts[j + 1u]; k++) {
         let entry = entries[k];
-        sum += bitcast<f32>(entry.y) * source[base + entry.x * params.inner];
+        sum += bitcast<f32>(entry.y) * f32(source[base + entry.x * params.inner]);
     }
     let target_index = (o * params.output_axis + params.offset + j) * params.inner + i;
 #if FACTOR
-    sum *= factor[target_index];
+    sum *= f32(factor[target_index]);
 #endif
-    output[target_index] = sum;
+    output[target_index] = stored(sum);
 }

@@ -16,7 +16,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let base = sample * params.sample_len;
     var sum = 0.0;
     for (var i = lane; i < len; i += WORKGROUP) {
-        let x = source[base + i];
+        let x = f32(source[base + i]);
         sum += x * x;
     }
     let total = workgroup_sum(sum, lane);

@@ -16,7 +16,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let base = sample * params.sample_len;
     var sum = 0.0;
     for (var i = lane; i < len; i += WORKGROUP) {
-        sum += source[base + i];
+        sum += f32(source[base + i]);
     }
     let total = workgroup_sum(sum, lane);
     if inside && lane == 0u {

@@ -22,7 +22,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> logits: array<f32>;
+@group(0) @binding(1) var<storage, read> logits: array<real_1>;
 @group(0) @binding(2) var<storage, read> requests: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read_write> output: array<f32>;
 
@@ -49,7 +49,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         var best_value = 0.0;
         var best = NONE;
         for (var i = lane; i < params.sample_len; i += WORKGROUP) {
-            let x = logits[base + i];
+            let x = f32(logits[base + i]);
             let later = pass_number == 0u || x < value || (x == value && i > index);
             if later && precedes(x, i, best_value, best) {
                 best_value = x;
@@ -78,7 +78,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let toward = select(request.y, index, request.x == KIND_RANK);
         let against = select(NONE, request.z, request.x == KIND_CONTRAST);
         for (var i = lane; i < params.sample_len; i += WORKGROUP) {
-            let amount = select(1.0, logits[base + i], request.w != 0u);
+            let amount = select(1.0, f32(logits[base + i]), request.w != 0u);
             output[base + i] = select(0.0, amount, i == toward) - select(0.0, amount, i == against);
         }
     }

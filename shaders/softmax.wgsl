@@ -4,6 +4,7 @@
 // Dispatch: one workgroup of 256 for each of outer × inner lines, workgroups folded into two dimensions.
 
 #include "shared/grid.wgsl"
+#include "shared/stored.wgsl"
 #include "shared/reduce.wgsl"
 
 struct Params {
@@ -14,8 +15,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> source: array<f32>;
-@group(0) @binding(2) var<storage, read_write> output: array<f32>;
+@group(0) @binding(1) var<storage, read> source: array<real_1>;
+@group(0) @binding(2) var<storage, read_write> output: array<real_2>;
 
 // The largest of every thread's value, known to all threads afterwards.
 fn workgroup_max(value: f32, lane: u32) -> f32 {
@@ -40,20 +41,20 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let base = (line / params.inner) * params.size * params.inner + line % params.inner;
     var largest = -3.4028234e38;
     for (var k = lane; k < size; k += WORKGROUP) {
-        largest = max(largest, source[base + k * params.inner]);
+        largest = max(largest, f32(source[base + k * params.inner]));
     }
     largest = workgroup_max(largest, lane);
     var sum = 0.0;
     for (var k = lane; k < size; k += WORKGROUP) {
-        sum += exp(source[base + k * params.inner] - largest);
+        sum += exp(f32(source[base + k * params.inner]) - largest);
     }
     sum = workgroup_sum(sum, lane);
     for (var k = lane; k < size; k += WORKGROUP) {
         let i = base + k * params.inner;
 #if LOG
-        output[i] = source[i] - largest - log(sum);
+        output[i] = stored(f32(source[i]) - largest - log(sum));
 #else
-        output[i] = exp(source[i] - largest) / sum;
+        output[i] = stored(exp(f32(source[i]) - largest) / sum);
 #endif
     }
 }

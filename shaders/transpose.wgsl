@@ -4,6 +4,7 @@
 // Dispatch: one thread a value, 256 a workgroup, workgroups folded into two dimensions.
 
 #include "shared/grid.wgsl"
+#include "shared/stored.wgsl"
 
 struct Params {
     grid_width: u32,
@@ -23,8 +24,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> source: array<f32>;
-@group(0) @binding(2) var<storage, read_write> output: array<f32>;
+@group(0) @binding(1) var<storage, read> source: array<real_1>;
+@group(0) @binding(2) var<storage, read_write> output: array<real_2>;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -44,5 +45,5 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     position += (rest % params.dim_1) * params.stride_1;
     rest /= params.dim_1;
     position += (rest % params.dim_0) * params.stride_0;
-    output[i] = source[position];
+    output[i] = stored(f32(source[position]));
 }

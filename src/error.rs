@@ -54,6 +54,14 @@ pub enum Error {
         /// What is wrong and what would be right.
         what: String,
     },
+    /// Values that the chosen floats cannot hold.
+    #[error("{what}; {help}")]
+    Range {
+        /// The values, and what they are beyond.
+        what: String,
+        /// What to do.
+        help: String,
+    },
     /// No usable device, or the device failed.
     #[error("{0}")]
     Device(String),

@@ -45,6 +45,39 @@ fn json_has_what_was_measured() {
 }
 
 #[test]
+fn errors_against_float64_are_told_where_asked_for_and_always_for_float16() {
+    let common = ["squeezenet", "--size", "64", "--runs", "1", "--batch", "2", "--targets", "2", "--json"];
+    let errors = |more: &[&str]| {
+        let report = json(&[&common, more].concat());
+        let error = |key: &str| report[key].as_f64();
+        (error("output_error"), error("map_error"), error("map_rms_error"))
+    };
+    assert_eq!(errors(&["--backend", "cpu"]), (None, None, None));
+    // The CPU at float64 is what it is compared with.
+    assert_eq!(errors(&["--backend", "cpu", "--precision", "f64", "--error"]), (Some(0.0), Some(0.0), Some(0.0)));
+    let (Some(output), Some(map), Some(rms)) = errors(&["--backend", "cpu", "--error"]) else { panic!("no errors") };
+    // A few roundings of 6e-8 in each of 26 layers.
+    assert!(output > 0.0 && output < 1e-5 && map > 0.0 && map < 1e-4 && rms < map, "{output} {map} {rms}");
+    let (Some(output), Some(map), Some(rms)) = errors(&["--backend", "gpu", "--precision", "f16"]) else {
+        panic!("no errors")
+    };
+    // Roundings of up to 2⁻¹⁰ in each layer; another winner of a pooling may move a map by any amount.
+    assert!(output > 1e-5 && output < 26.0 / 1024.0 && map > 1e-5 && rms > 1e-5 && map.is_finite(), "{output} {map}");
+}
+
+#[test]
+fn float16_takes_half_the_memory_of_weights() {
+    let bytes = |precision: &str, key: &str| {
+        number(&json(&["resnet18", "--plan", "--json", "--batch", "8", "--precision", precision]), key)
+    };
+    for (key, most) in [("weight_bytes", 0.5), ("buffer_bytes", 0.8)] {
+        let (half, single) = (bytes("f16", key), bytes("f32", key));
+        assert!(half <= most * single && half >= 0.5 * single, "{key}: {half} of {single}");
+        assert!(bytes("f64", key) > 1.5 * single, "{key}");
+    }
+}
+
+#[test]
 fn several_targets_share_the_forward_pass() {
     let plan = |targets| json(&["resnet18", "--plan", "--json", "--targets", targets]);
     let work = |targets| number(&plan(targets)["dispatched"], "multiply_adds");
@@ -70,6 +103,7 @@ fn tables_for_people() {
     let args = ["squeezenet", "--size", "64", "--backend", "cpu", "--runs", "1", "--targets", "2", "--layers"];
     let (code, out, err) = bench(&args);
     assert_eq!(code, 0, "{err}");
+    assert!(!out.contains("error of the map"), "{out}");
     for part in [
         "2 targets",
         "explanation / forward pass",

@@ -328,7 +328,7 @@ fn arguments_that_make_no_sense() {
     let dir = folder.path();
     let lenet = golden("lenet/model.onnx");
     let input = golden("lenet/input.npy");
-    let cases: [(&[&str], i32, &str); 20] = [
+    let cases: [(&[&str], i32, &str); 21] = [
         (&["explain", "--target", "tabbi"], 2, "nearest names are: tabby"),
         (&["explain", "--target", "1000"], 2, "from 0 to 999"),
         (&["explain", "--target", "top:1001"], 2, "from 1 to 1000"),
@@ -344,6 +344,7 @@ fn arguments_that_make_no_sense() {
         (&["explain", "--batch", "0"], 2, "at least 1"),
         (&["explain", "--colormap", "veridis"], 2, "viridis"),
         (&["explain", "--backend", "gpu", "--precision", "f64"], 1, "float32"),
+        (&["explain", "--backend", "cpu", "--precision", "f16"], 1, "--precision f32"),
         (&["explain", "--std", "0"], 2, "--std"),
         (&["explain", "--labels", "none.txt"], 1, "none.txt"),
         (&["explain", "-m", &lenet], 2, "give the photos"),
@@ -354,6 +355,22 @@ fn arguments_that_make_no_sense() {
         bad(dir, args, code, message);
     }
     assert!(!dir.join("relprop-out").exists(), "nothing is written before the arguments are found good");
+}
+
+#[test]
+fn float16_is_reported_and_an_input_it_cannot_hold_fails_alone() {
+    let folder = folder();
+    let (model, input) = (golden("lenet/model.onnx"), golden("lenet/input.npy"));
+    let large = npy::read(&input).unwrap();
+    let large = Tensor::from_f64(large.shape(), large.to_vec::<f64>().iter().map(|x| x * 1e7).collect()).unwrap();
+    npy::write(folder.path().join("large.npy"), &large).unwrap();
+    let explain = ["explain", &input, "large.npy", "-m", &model, "--composite", "epsilon-plus", "--precision", "f16"];
+    bad(folder.path(), &explain, 1, "large.npy: values of");
+    let report = std::fs::read_to_string(folder.path().join("relprop-out/report.json")).unwrap();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!((&report["device"]["precision"], &report["device"]["backend"]), (&"f16".into(), &"gpu".into()));
+    assert_eq!(report["failed"].as_array().unwrap().len(), 1, "{report}");
+    assert_eq!(report["inputs"].as_array().unwrap().len(), 2, "{report}");
 }
 
 #[test]

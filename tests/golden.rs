@@ -8,11 +8,8 @@ use support::golden::{Case, cases};
 
 /// Largest |difference| allowed, as a share of the reference's largest magnitude.
 fn tolerance(precision: Precision) -> f64 {
-    match precision {
-        // The references are stored in float32, 6e-8 of each value; the rest is the order of summation.
-        Precision::F64 => 1e-6,
-        Precision::F32 => 1e-4,
-    }
+    // The references are stored in float32, 6e-8 of each value; the rest is the order of summation.
+    if precision == Precision::F64 { 1e-6 } else { 1e-4 }
 }
 
 /// Maps that a rounding of the input moves by more than the tolerance: residual sums and sums of linear bottlenecks come

@@ -7,6 +7,7 @@
 #include "shared/grid.wgsl"
 #include "shared/part.wgsl"
 #include "shared/share.wgsl"
+#include "shared/stored.wgsl"
 #if ACTIVATE
 #include "shared/activation.wgsl"
 #endif
@@ -76,39 +77,45 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> source_0: array<f32>;
+@group(0) @binding(1) var<storage, read> source_0: array<real_1>;
 #if SCALAR_WEIGHTS
-@group(0) @binding(2) var<storage, read> weight_0: array<f32>;
+@group(0) @binding(2) var<storage, read> weight_0: array<real_2>;
 #else
-@group(0) @binding(2) var<storage, read> weight_0: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> weight_0: array<vec4<real_2>>;
 #endif
 #if TWO_TERMS
-@group(0) @binding(3) var<storage, read> source_1: array<f32>;
+@group(0) @binding(3) var<storage, read> source_1: array<real_3>;
 #if SCALAR_WEIGHTS
-@group(0) @binding(4) var<storage, read> weight_1: array<f32>;
+@group(0) @binding(4) var<storage, read> weight_1: array<real_4>;
 #else
-@group(0) @binding(4) var<storage, read> weight_1: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read> weight_1: array<vec4<real_4>>;
 #endif
 #endif
 #if BIAS
-@group(0) @binding(5) var<storage, read> bias: array<f32>;
+@group(0) @binding(5) var<storage, read> bias: array<real_5>;
 #endif
 #if SHARE
-@group(0) @binding(6) var<storage, read> relevance: array<f32>;
+@group(0) @binding(6) var<storage, read> relevance: array<real_6>;
 #endif
 #if DIVIDE
-@group(0) @binding(6) var<storage, read> denominator: array<f32>;
+@group(0) @binding(6) var<storage, read> denominator: array<real_6>;
 #endif
 #if SUMMAND
-@group(0) @binding(7) var<storage, read> summand: array<f32>;
+@group(0) @binding(7) var<storage, read> summand: array<real_7>;
 #endif
 #if MASK
-@group(0) @binding(7) var<storage, read> mask: array<f32>;
+@group(0) @binding(7) var<storage, read> mask: array<real_7>;
 #endif
 #if FACTOR
-@group(0) @binding(8) var<storage, read> factor: array<f32>;
+@group(0) @binding(8) var<storage, read> factor: array<real_8>;
 #endif
-@group(0) @binding(9) var<storage, read_write> output: array<f32>;
+@group(0) @binding(9) var<storage, read_write> output: array<real_9>;
+
+#if SCALAR_WEIGHTS
+alias Weight = f32;
+#else
+alias Weight = vec4<f32>;
+#endif
 
 #if TWO_TERMS
 const TERMS: u32 = 2u;
@@ -174,31 +181,27 @@ fn source_at(term: u32, i: u32) -> f32 {
 #if TWO_TERMS
     if term == 1u {
 #if PARTS
-        return take_part(source_1[i], params.part_1);
+        return take_part(f32(source_1[i]), params.part_1);
 #else
-        return source_1[i];
+        return f32(source_1[i]);
 #endif
     }
 #endif
 #if PARTS
-    return take_part(source_0[i], params.part_0);
+    return take_part(f32(source_0[i]), params.part_0);
 #else
-    return source_0[i];
+    return f32(source_0[i]);
 #endif
 }
 
 // A weight (four, where the tile kernels read them) of a term.
-#if SCALAR_WEIGHTS
-fn weight_at(term: u32, i: u32) -> f32 {
-#else
-fn weight_at(term: u32, i: u32) -> vec4<f32> {
-#endif
+fn weight_at(term: u32, i: u32) -> Weight {
 #if TWO_TERMS
     if term == 1u {
-        return weight_1[i];
+        return Weight(weight_1[i]);
     }
 #endif
-    return weight_0[i];
+    return Weight(weight_0[i]);
 }
 
 // Stores a finished sum at `index` of the output, which lies in channel `channel`.
@@ -206,39 +209,39 @@ fn finish(index: u32, channel: u32, sum: f32) {
     var value = sum;
 #if MULTIPLY
 #if FACTOR
-    value *= take_part(factor[(index / params.factor_inner) % params.factor_count], params.factor_part);
+    value *= take_part(f32(factor[(index / params.factor_inner) % params.factor_count]), params.factor_part);
 #endif
     if params.accumulate != 0u {
-        value += output[index];
+        value += f32(output[index]);
     }
 #if DIVIDE
-    let z = denominator[(index / params.divide_inner) % params.divide_count];
+    let z = f32(denominator[(index / params.divide_inner) % params.divide_count]);
     value = share(value, z, params.scale, params.epsilon, params.share_flags);
 #endif
 #else
     // Sums of the chunks that ran before this one.
     if params.accumulate != 0u {
-        value += output[index];
+        value += f32(output[index]);
     }
 #if BIAS
-    value += bias[channel];
+    value += f32(bias[channel]);
 #endif
 #if SUMMAND
-    value += summand[index];
+    value += f32(summand[index]);
 #endif
 #if ACTIVATE
     value = activate(value, params.activation_a, params.activation_b, 0.0);
 #endif
 #if SHARE
-    value = share(relevance[index], value, params.scale, params.epsilon, params.share_flags);
+    value = share(f32(relevance[index]), value, params.scale, params.epsilon, params.share_flags);
 #if MASK
-    if !keeps(mask[index], params.share_flags) {
+    if !keeps(f32(mask[index]), params.share_flags) {
         value = 0.0;
     }
 #endif
 #endif
 #endif
-    output[index] = value;
+    output[index] = stored(value);
 }
 
 // Stores four rows' sums of a column, as far as there are so many rows.

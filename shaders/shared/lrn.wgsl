@@ -14,7 +14,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> source: array<f32>;
+@group(0) @binding(1) var<storage, read> source: array<real_1>;
 
 // The first channel of the window before..=after around c.
 fn window_begin(c: u32, before: u32) -> u32 {
@@ -30,7 +30,7 @@ fn window_end(c: u32, after: u32) -> u32 {
 fn divisor(base: u32, c: u32) -> f32 {
     var sum = 0.0;
     for (var j = window_begin(c, params.before); j < window_end(c, params.after); j++) {
-        let x = source[base + j * params.inner];
+        let x = f32(source[base + j * params.inner]);
         sum += x * x;
     }
     return params.bias + params.alpha_over_size * sum;

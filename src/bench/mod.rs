@@ -3,6 +3,7 @@
 //! [`Session`] holds everything that is measured on one device; [`measure`] runs one or several in turn and gives a
 //! [`Report`] for each. [`plan_report`] says what a plan dispatches beside the least that is needed, without any device.
 
+mod accuracy;
 mod probe;
 mod process;
 mod profile;
@@ -11,12 +12,13 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+pub use accuracy::Accuracy;
 pub use probe::Peak;
 pub use profile::{KernelTime, StepTime};
 
 use crate::architectures::random;
 use crate::error::{Error, Result};
-use crate::explain::{Backend, DeviceInfo, Explainer, Precision, Predictor, Target};
+use crate::explain::{Backend, DeviceInfo, Explainer, Precision, Predictor, Target, memory};
 use crate::network::{Network, ValueId};
 use crate::plan::{Cost, Plan, PlanOptions};
 use crate::rules::Composite;
@@ -35,6 +37,8 @@ pub struct Options {
     pub precision: Precision,
     /// The GPU adapter whose name contains this.
     pub adapter: Option<String>,
+    /// Whether outputs and maps are compared with float64 on the CPU; with float16 they always are.
+    pub error: bool,
 }
 
 /// What a plan dispatches in a run, and the least that the network and the rules need.
@@ -54,6 +58,8 @@ pub struct PlanReport {
     pub forward_dispatched: Cost,
     /// Of the forward pass alone.
     pub forward_least: Cost,
+    /// What the following bytes are counted for: `f16`, `f32` or `f64`. Costs count 4 bytes a value whatever it is.
+    pub precision: &'static str,
     /// Bytes of weights, in every form that the rules need.
     pub weight_bytes: u64,
     /// Bytes of activations, relevance and constants.
@@ -77,6 +83,9 @@ pub struct Report {
     pub adapter: String,
     /// The GPU's driver.
     pub driver: String,
+    /// How far outputs and maps are from float64, where that was asked for.
+    #[serde(flatten)]
+    pub accuracy: Option<Accuracy>,
     /// Rounds.
     pub rounds: usize,
     /// Milliseconds of the forward pass alone.
@@ -129,6 +138,7 @@ pub struct Session {
     targets: Vec<Target>,
     plan: PlanReport,
     process_peak: Option<u64>,
+    accuracy: Option<Accuracy>,
     build_ms: f64,
     peak: Peak,
     forward_ms: Vec<f64>,
@@ -139,7 +149,13 @@ pub struct Session {
 ///
 /// # Errors
 /// As [`Plan::explain`].
-pub fn plan_report(network: &Network, composite: &Composite, batch: usize, targets: usize) -> Result<PlanReport> {
+pub fn plan_report(
+    network: &Network,
+    composite: &Composite,
+    batch: usize,
+    targets: usize,
+    precision: Precision,
+) -> Result<PlanReport> {
     let options = PlanOptions {
         batch,
         output: first_output(network)?,
@@ -150,7 +166,7 @@ pub fn plan_report(network: &Network, composite: &Composite, batch: usize, targe
     let plan = Plan::explain(network, composite, &options)?;
     let forward = Plan::forward(network, batch)?;
     let (dispatched, least) = (plan.cost(targets), Cost::least_explain(network, composite, &options, targets)?);
-    let (weight_bytes, buffer_bytes) = plan.memory(Precision::F32.bytes());
+    let memory = memory(&plan, precision);
     Ok(PlanReport {
         batch: plan.batch,
         dispatched,
@@ -159,8 +175,9 @@ pub fn plan_report(network: &Network, composite: &Composite, batch: usize, targe
         byte_ratio: dispatched.bytes() as f64 / least.bytes().max(1) as f64,
         forward_dispatched: forward.cost(0),
         forward_least: Cost::least_forward(network, batch)?,
-        weight_bytes,
-        buffer_bytes,
+        precision: precision.name(),
+        weight_bytes: memory.weights,
+        buffer_bytes: memory.buffers,
     })
 }
 
@@ -215,13 +232,15 @@ impl Session {
         }
         let mut explainer = builder.build()?;
         let build_ms = start.elapsed().as_secs_f64() * 1e3;
-        explainer.explain(&inputs, &targets)?;
+        let explanation = explainer.explain(&inputs, &targets)?;
         let process_peak = process::peak();
+        let compared = options.error || options.precision == Precision::F16;
+        let accuracy = compared.then(|| accuracy::measure(network, &composite, &inputs, &explanation)).transpose()?;
 
         let (backend, precision) = (options.backend, options.precision);
         let mut predictor = Predictor::new(network, explainer.batch(), backend, precision, options.adapter.as_deref())?;
         predictor.run(&inputs)?;
-        let plan = plan_report(network, &composite, explainer.batch(), targets.len())?;
+        let plan = plan_report(network, &composite, explainer.batch(), targets.len(), precision)?;
         Ok(Session {
             model: network.name().to_string(),
             composite: composite.name().to_string(),
@@ -232,6 +251,7 @@ impl Session {
             targets,
             plan,
             process_peak,
+            accuracy,
             build_ms,
             peak,
             forward_ms: Vec::new(),
@@ -277,6 +297,7 @@ impl Session {
             backend: if on_gpu { "gpu" } else { "cpu" },
             adapter: info.adapter.clone(),
             driver: info.driver.clone(),
+            accuracy: self.accuracy,
             rounds: self.explain_ms.len(),
             forward_ms,
             explain_ms,

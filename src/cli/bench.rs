@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use relprop::bench::{self, Options, PlanReport, Report, Session};
+use relprop::bench::{self, Accuracy, Options, PlanReport, Report, Session};
 use relprop::plan::Cost;
 use relprop::{Composite, Network, OnnxOptions, architectures};
 
@@ -20,7 +20,8 @@ pub fn bench(args: &BenchArgs) -> Result<ExitCode> {
     let composite = bench::with_bounds(read_composite(&args.composite)?)?;
     composite.assign(&network).map_err(usage("--composite"))?;
     if args.plan {
-        let report = bench::plan_report(&network, &composite, args.device.batch, args.targets)?;
+        let report =
+            bench::plan_report(&network, &composite, args.device.batch, args.targets, args.device.precision())?;
         if args.json {
             say(&serde_json::to_string_pretty(&report)?);
         } else {
@@ -90,6 +91,7 @@ fn measure(args: &BenchArgs, network: &Network, composite: &Composite) -> Result
             precision: args.device.precision(),
             // With several devices the adapter is the GPU's.
             adapter: args.device.adapter.clone().filter(|_| backend != relprop::Backend::Cpu),
+            error: args.error,
         };
         let session = Session::new(network, composite.clone(), options)?;
         if !args.json {
@@ -120,6 +122,14 @@ fn summary(reports: &[Report]) -> String {
     row("peak memory of the process", &|r| bytes(r.peak_memory_bytes));
     row("memory on the device", &|r| bytes(r.device_memory_bytes));
     row("moved over the bus", &|r| bytes(r.bus_bytes));
+    if reports.iter().any(|r| r.accuracy.is_some()) {
+        let error = |of: fn(&Accuracy) -> f64| {
+            move |r: &Report| r.accuracy.as_ref().map_or_else(String::new, |accuracy| format!("{:.1e}", of(accuracy)))
+        };
+        row("error of the output", &error(|a| a.output_error));
+        row("error of the map", &error(|a| a.map_error));
+        row("error of the map, rms", &error(|a| a.map_rms_error));
+    }
     row("building the explainer", &|r| format!("{:.0} ms", r.build_ms));
     if reports.iter().any(|r| r.runs > 1) {
         row("runs that the samples take", &|r| r.runs.to_string());
@@ -166,7 +176,8 @@ fn plan_table(plan: &PlanReport) -> String {
 
 fn memory_line(plan: &PlanReport) -> String {
     let all = bytes(plan.weight_bytes + plan.buffer_bytes);
-    format!("float32 memory: {all} (weights {}, buffers {})", bytes(plan.weight_bytes), bytes(plan.buffer_bytes))
+    let (weights, buffers) = (bytes(plan.weight_bytes), bytes(plan.buffer_bytes));
+    format!("{} memory: {all} (weights {weights}, buffers {buffers})", plan.precision.replace('f', "float"))
 }
 
 fn ms(ms: f64) -> String {

@@ -164,7 +164,8 @@ pub fn sample_shape(shape: &[Dim], batch: Option<usize>) -> Vec<usize> {
 fn with_precision(tensor: Tensor, precision: Precision) -> Result<Tensor> {
     let shape = tensor.shape().to_vec();
     Ok(match precision {
-        Precision::F32 => Tensor::from_f32(shape, tensor.to_vec())?,
+        // Inputs are float32 whatever is stored in 16 bits.
+        Precision::F16 | Precision::F32 => Tensor::from_f32(shape, tensor.to_vec())?,
         Precision::F64 => Tensor::from_f64(shape, tensor.to_vec())?,
     })
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use relprop::{DeviceInfo, Precision};
+use relprop::DeviceInfo;
 use serde::Serialize;
 
 /// What is known of a run, for programs.
@@ -102,7 +102,7 @@ impl From<&DeviceInfo> for Device {
     fn from(info: &DeviceInfo) -> Device {
         Device {
             backend: if info.backend == relprop::Backend::Gpu { "gpu" } else { "cpu" },
-            precision: if info.precision == Precision::F64 { "f64" } else { "f32" },
+            precision: info.precision.name(),
             adapter: info.adapter.clone(),
             driver: info.driver.clone(),
             reason: info.reason.clone(),

@@ -123,7 +123,7 @@ impl Explainer {
     ///
     /// # Errors
     /// [`Error::Input`] when inputs do not fit or hold NaN or infinity, [`Error::Target`] for a target that the output does
-    /// not have, [`Error::Device`] when the device fails.
+    /// not have, [`Error::Range`] for activations that float16 cannot hold, [`Error::Device`] when the device fails.
     pub fn explain(&mut self, inputs: &[Tensor], targets: &[Target]) -> Result<Explanation> {
         if targets.is_empty() {
             return Err(Error::Target("no target to explain".to_string()));
@@ -221,7 +221,7 @@ impl<'a> ExplainerBuilder<'a> {
         self
     }
 
-    /// Float32, or float64 on the CPU.
+    /// Float32, float64 on the CPU, or on the GPU float16 for weights and activations.
     pub fn precision(mut self, precision: Precision) -> Self {
         self.precision = precision;
         self
@@ -272,8 +272,8 @@ impl<'a> ExplainerBuilder<'a> {
     /// Plans, opens the device, prepares weights, compiles.
     ///
     /// # Errors
-    /// As [`Plan::explain`]; [`Error::Device`] when there is no such device; [`Error::Memory`] when even one sample does
-    /// not fit.
+    /// As [`Plan::explain`]; [`Error::Device`] when there is no such device, or it lacks the precision; [`Error::Range`] for
+    /// weights that float16 cannot hold; [`Error::Memory`] when even one sample does not fit.
     pub fn build(self) -> Result<Explainer> {
         let output = self.output.or_else(|| self.network.outputs().first().copied());
         let output = output.ok_or_else(|| Error::Input(format!("{} has no output", self.network.name())))?;
@@ -355,8 +355,11 @@ pub fn estimate_memory(network: &Network, composite: &Composite, batch: usize, p
     Ok(memory(&Plan::explain(network, composite, &options)?, precision))
 }
 
-fn memory(plan: &Plan, precision: Precision) -> Memory {
-    let (weights, buffers) = plan.memory(precision.bytes());
+pub(crate) fn memory(plan: &Plan, precision: Precision) -> Memory {
+    let (weights, buffers) = match precision {
+        Precision::F16 => crate::gpu::memory(plan, true),
+        _ => plan.memory(precision.bytes()),
+    };
     Memory { weights, buffers }
 }
 

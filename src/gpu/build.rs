@@ -9,13 +9,17 @@ use wgpu::BufferUsages;
 use super::body::Tiling;
 use super::device::{Gpu, Kernel};
 use super::executor::GpuOptions;
+use super::half::{self, Halves};
 use super::kernels::{self, Maps};
-use super::launch::{Grid, Launch, Resource};
+use super::launch::{Binding, Grid, Launch, Resource};
 use super::linear;
 use super::timing::Timer;
 use super::weights::{self, Chunk, Layout};
 use crate::error::{Error, Result};
-use crate::plan::{Geometry, Linear, Plan, Step, Term, WeightId};
+use crate::plan::{Linear, Plan, Step, Term, WeightId};
+
+/// The binding of `overflow` in `shaders/shared/stored.wgsl`.
+const OVERFLOW: u32 = 10;
 
 /// A dispatch with everything bound.
 #[derive(Debug)]
@@ -66,29 +70,33 @@ fn pass(
     }
 }
 
+/// A plan's buffers on the device.
+#[derive(Debug)]
+pub(super) struct Store {
+    /// The plan's slots.
+    pub slots: Vec<wgpu::Buffer>,
+    /// The seed's requests, if there is a backward pass.
+    pub requests: Option<wgpu::Buffer>,
+    /// What is float16.
+    pub halves: Halves,
+    /// The words that note values too large for float16, if there is any.
+    pub overflow: Option<wgpu::Buffer>,
+}
+
 /// Turns steps into dispatches.
 pub(super) struct Builder<'a> {
     pub gpu: &'a Gpu,
     plan: &'a Plan,
     options: &'a GpuOptions,
-    /// The plan's slots.
-    slots: &'a [wgpu::Buffer],
-    /// The seed's requests, if there is a backward pass.
-    requests: Option<&'a wgpu::Buffer>,
+    store: &'a Store,
     weights: HashMap<(WeightId, usize, Layout), PreparedWeight>,
     maps: Maps,
 }
 
 impl<'a> Builder<'a> {
-    pub fn new(
-        gpu: &'a Gpu,
-        plan: &'a Plan,
-        options: &'a GpuOptions,
-        slots: &'a [wgpu::Buffer],
-        requests: Option<&'a wgpu::Buffer>,
-    ) -> Builder<'a> {
+    pub fn new(gpu: &'a Gpu, plan: &'a Plan, options: &'a GpuOptions, store: &'a Store) -> Builder<'a> {
         let (weights, maps) = (HashMap::new(), Maps::default());
-        Builder { gpu, plan, options, slots, requests, weights, maps }
+        Builder { gpu, plan, options, store, weights, maps }
     }
 
     /// Lowers steps and uploads their weights. Gives their launches, each with its step's number.
@@ -100,7 +108,7 @@ impl<'a> Builder<'a> {
                 launches.extend(self.linear(step, &tiling)?.into_iter().map(|launch| (number, launch)));
             } else {
                 let launch = kernels::launch(step, &mut self.maps)?;
-                launches.extend(launch.map(|launch| (number, launch)));
+                launches.extend(launch.map(|launch| (number, self.typed(launch))));
             }
         }
         Ok(launches)
@@ -110,14 +118,38 @@ impl<'a> Builder<'a> {
     pub fn linear(&mut self, step: &Linear, tiling: &Tiling) -> Result<Vec<Launch>> {
         let layout = tiling.layout(step);
         for term in &step.terms {
-            self.prepare(term.weight, &step.geometry, layout)?;
+            self.prepare(term.weight, step, layout)?;
         }
         let key = |term: &Term| (term.weight, step.geometry.groups, layout);
         let weight = step.terms.first().and_then(|term| self.weights.get(&key(term)));
-        linear::launches(step, weight.map_or(&[][..], |prepared| &prepared.chunks), tiling)
+        let launches = linear::launches(step, weight.map_or(&[][..], |prepared| &prepared.chunks), tiling)?;
+        Ok(launches.into_iter().map(|launch| self.typed(launch)).collect())
     }
 
-    fn prepare(&mut self, id: WeightId, geometry: &Geometry, layout: Layout) -> Result<()> {
+    /// A launch whose kernel knows which of its bindings are float16.
+    fn typed(&self, mut launch: Launch) -> Launch {
+        let halves = &self.store.halves;
+        let mut noted = None;
+        for binding in &launch.bindings {
+            let half = match binding.resource {
+                Resource::Buffer(id) => halves.buffer(id),
+                Resource::Weight { weight, .. } => halves.weight(weight.0),
+                _ => false,
+            };
+            launch.shader.halves |= u16::from(half) << binding.index;
+            if let (true, true, Resource::Buffer(id)) = (half, binding.written, binding.resource) {
+                noted = Some(id);
+            }
+        }
+        if let Some(id) = noted {
+            launch.shader.flags.push("HALF");
+            launch.bindings.push(Binding { index: OVERFLOW, resource: Resource::Overflow(id), written: true });
+        }
+        launch
+    }
+
+    fn prepare(&mut self, id: WeightId, step: &Linear, layout: Layout) -> Result<()> {
+        let geometry = &step.geometry;
         if self.weights.contains_key(&(id, geometry.groups, layout)) {
             return Ok(());
         }
@@ -127,6 +159,11 @@ impl<'a> Builder<'a> {
         let chunks = weights::chunks(geometry, layout, max_bytes)?;
         let upload = |chunk| {
             let packed = weights::pack(weight, geometry, chunk, layout)?;
+            if !self.store.halves.weight(id.0) {
+                return self.gpu.upload("weights", bytemuck::cast_slice(&packed), BufferUsages::STORAGE);
+            }
+            let label = || format!("weights that lead to {}", self.plan.buffers[step.output.0].label);
+            let packed = weights::halves(&packed).ok_or_else(|| half::too_large(label()))?;
             self.gpu.upload("weights", bytemuck::cast_slice(&packed), BufferUsages::STORAGE)
         };
         let buffers = chunks.iter().map(upload).collect::<Result<_>>()?;
@@ -137,6 +174,7 @@ impl<'a> Builder<'a> {
     /// Compiles kernels, uploads parameters and maps, and binds everything.
     pub fn bind(&self, launches: &[(usize, Launch)]) -> Result<Vec<Dispatch>> {
         let align = self.gpu.device().limits().min_uniform_buffer_offset_alignment as usize;
+        let Store { slots, requests, halves, overflow } = self.store;
         let mut params: Vec<u8> = Vec::new();
         let mut offsets = Vec::with_capacity(launches.len());
         for (_, launch) in launches {
@@ -159,22 +197,30 @@ impl<'a> Builder<'a> {
             let kernel = self.gpu.kernel(launch)?;
             let mut entries = vec![entry(0, &params, offset, launch.params.len())];
             for binding in &launch.bindings {
+                let mut offset = 0;
                 let (buffer, len) = match binding.resource {
-                    Resource::Buffer(id) => (&self.slots[self.plan.slot(id)], self.plan.buffers[id.0].len * 4),
+                    Resource::Buffer(id) => (&slots[halves.slot(id)], halves.buffer_bytes(self.plan, id) as usize),
                     Resource::Weight { weight, groups, layout, chunk } => {
                         whole(&self.weights[&(weight, groups, layout)].buffers[chunk])
                     }
                     Resource::MapStarts(map) => whole(&maps[map].0),
                     Resource::MapEntries(map) => whole(&maps[map].1),
-                    Resource::Requests => match self.requests {
+                    Resource::Requests => match requests {
                         Some(requests) => whole(requests),
                         None => {
                             let what = "a seed outside the backward pass";
                             return Err(Error::unsupported("gpu", what, "begin the backward pass with it"));
                         }
                     },
+                    Resource::Overflow(id) => match overflow {
+                        Some(overflow) => {
+                            offset = halves.overflow_at(id, self.gpu.storage_align());
+                            (overflow, 4)
+                        }
+                        None => return Err(self.gpu.error("a float16 buffer has no word for overflow")),
+                    },
                 };
-                entries.push(entry(binding.index, buffer, 0, len));
+                entries.push(entry(binding.index, buffer, offset, len));
             }
             let descriptor = wgpu::BindGroupDescriptor { label: None, layout: &kernel.layout, entries: &entries };
             let bindings = self.gpu.bind_group(&descriptor)?;
@@ -188,9 +234,9 @@ fn whole(buffer: &wgpu::Buffer) -> (&wgpu::Buffer, usize) {
     (buffer, buffer.size() as usize)
 }
 
-/// A binding of `len` bytes; an empty buffer is bound with its padding.
+/// A binding of `len` bytes, in whole words; an empty buffer is bound with its padding.
 fn entry(binding: u32, buffer: &wgpu::Buffer, offset: u64, len: usize) -> wgpu::BindGroupEntry<'_> {
-    let size = NonZeroU64::new(len.max(4) as u64);
+    let size = NonZeroU64::new(len.max(4).next_multiple_of(4) as u64);
     wgpu::BindGroupEntry {
         binding,
         resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size }),

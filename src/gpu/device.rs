@@ -20,7 +20,8 @@ const CHECKS_VARIABLE: &str = "RELPROP_SHADER_CHECKS";
 const FULL: &str = "its memory is full; use a smaller batch or --backend cpu";
 
 /// What is used where an adapter has it.
-const OPTIONAL_FEATURES: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::PIPELINE_CACHE);
+const OPTIONAL_FEATURES: wgpu::Features =
+    wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::PIPELINE_CACHE).union(wgpu::Features::SHADER_F16);
 
 /// What kind of device an adapter is, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -237,6 +238,11 @@ impl Gpu {
 
     pub(super) fn device(&self) -> &wgpu::Device {
         &self.inner.device
+    }
+
+    /// What the offset of a storage binding is a multiple of.
+    pub(super) fn storage_align(&self) -> u64 {
+        u64::from(self.device().limits().min_storage_buffer_offset_alignment).max(4)
     }
 
     pub(super) fn queue(&self) -> &wgpu::Queue {

@@ -3,8 +3,9 @@
 use wgpu::BufferUsages;
 
 use super::body::LinearBody;
-use super::build::{Builder, Dispatch, record};
+use super::build::{Builder, Dispatch, Store, record};
 use super::device::Gpu;
+use super::half::{self, Halves};
 use super::lane::{Lane, SeedCopy};
 use super::timing::Timer;
 use crate::error::{Error, Result};
@@ -23,6 +24,8 @@ pub struct GpuOptions {
     pub max_work: Option<u64>,
     /// Whether the bodies of linear kernels are tried out where it is not known which is fastest. None: on hardware.
     pub tune: Option<bool>,
+    /// Whether weights and activations are stored as float16 (see the library's `Precision::F16`).
+    pub float16: bool,
 }
 
 /// Runs a plan on a device.
@@ -34,11 +37,11 @@ pub struct GpuOptions {
 pub struct GpuExecutor {
     gpu: Gpu,
     plan: Plan,
-    slots: Vec<wgpu::Buffer>,
+    store: Store,
     forward: Vec<Dispatch>,
     backward: Vec<Dispatch>,
-    /// The step that `backward` begins with, and the buffer of its requests.
-    seed: Option<(Seed, wgpu::Buffer)>,
+    /// The step that `backward` begins with.
+    seed: Option<Seed>,
     /// Run number n takes lane n % 2. The second is made when a run begins before the last one is collected.
     lanes: [Option<Lane>; 2],
     next_ticket: u64,
@@ -51,7 +54,8 @@ impl GpuExecutor {
     ///
     /// # Errors
     /// [`Error::Malformed`] when the plan contradicts itself; [`Error::Memory`], naming the buffer, when one is larger than the device's largest binding or memory is full;
-    /// [`Error::Device`] when the device does not take a kernel.
+    /// [`Error::Device`] when the device does not take a kernel, or has no float16 and it was asked for; [`Error::Range`] for
+    /// weights that float16 cannot hold.
     pub fn new(plan: Plan, gpu: &Gpu) -> Result<GpuExecutor> {
         GpuExecutor::with_options(plan, gpu, &GpuOptions::default())
     }
@@ -61,14 +65,18 @@ impl GpuExecutor {
     /// # Errors
     /// As [`GpuExecutor::new`].
     pub fn with_options(plan: Plan, gpu: &Gpu, options: &GpuOptions) -> Result<GpuExecutor> {
-        let (weights, buffers) = plan.memory(4);
-        let memory = weights + buffers;
-        gpu.check(memory)?;
+        if options.float16 {
+            half::require(gpu.info())?;
+        }
         // Release builds run kernels without bounds checks: a plan that contradicts itself must not reach them.
         plan.check()?;
+        let halves = Halves::of(&plan, options.float16);
+        let (weights, buffers) = halves.memory(&plan);
+        let memory = weights + buffers;
+        gpu.check(memory)?;
         let max_binding = gpu.info().max_binding;
-        for buffer in &plan.buffers {
-            let need = buffer.len as u64 * 4;
+        for (i, buffer) in plan.buffers.iter().enumerate() {
+            let need = halves.buffer_bytes(&plan, BufferId(i));
             if need > max_binding {
                 return Err(Error::Memory {
                     what: buffer.label.clone(),
@@ -79,26 +87,34 @@ impl GpuExecutor {
                 });
             }
         }
-        let seed = match plan.backward.as_slice() {
-            [] => None,
+        let (seed, requests) = match plan.backward.as_slice() {
+            [] => (None, None),
             [Step::Seed(seed), rest @ ..] if !rest.iter().any(|step| matches!(step, Step::Seed(_))) => {
                 let bytes = (seed.samples * 16) as u64;
                 let requests = gpu.buffer("seed requests", bytes, BufferUsages::STORAGE | BufferUsages::COPY_DST)?;
-                Some((seed.clone(), requests))
+                (Some(seed.clone()), Some(requests))
             }
             _ => {
                 let what = "a backward pass that does not begin with its only seed";
                 return Err(Error::unsupported("gpu", what, "put the seed first"));
             }
         };
-        let slots = allocate(&plan, gpu)?;
+        let slots = allocate(&plan, gpu, &halves)?;
+        let words = halves.overflow_bytes(gpu.storage_align());
+        let overflow = match words {
+            0 => None,
+            _ => {
+                let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
+                Some(gpu.buffer("words that note overflow", words, usage)?)
+            }
+        };
         for constant in &plan.constants {
             let values: Vec<f32> = constant.values.iter().map(|v| *v as f32).collect();
-            gpu.queue().write_buffer(&slots[plan.slot(constant.buffer)], 0, bytemuck::cast_slice(&values));
+            gpu.queue().write_buffer(&slots[halves.slot(constant.buffer)], 0, bytemuck::cast_slice(&values));
         }
 
-        let requests = seed.as_ref().map(|(_, requests)| requests);
-        let mut builder = Builder::new(gpu, &plan, options, &slots, requests);
+        let store = Store { slots, requests, halves, overflow };
+        let mut builder = Builder::new(gpu, &plan, options, &store);
         if options.tune.unwrap_or(!gpu.info().is_software) && options.body.is_none() {
             builder.tune(plan.forward.iter().chain(&plan.backward))?;
         }
@@ -120,12 +136,16 @@ impl GpuExecutor {
         gpu.queue().submit([encoder.finish()]);
         gpu.wait(memory)?;
 
-        let lanes = [Some(Lane::new(gpu, &plan)?), None];
-        Ok(GpuExecutor { gpu: gpu.clone(), slots, forward, backward, seed, lanes, next_ticket: 0, memory, plan })
+        let lanes = [Some(Lane::new(gpu, &plan, words)?), None];
+        Ok(GpuExecutor { gpu: gpu.clone(), store, forward, backward, seed, lanes, next_ticket: 0, memory, plan })
     }
 
     fn slot(&self, buffer: BufferId) -> &wgpu::Buffer {
-        &self.slots[self.plan.slot(buffer)]
+        &self.store.slots[self.store.halves.slot(buffer)]
+    }
+
+    fn overflow_bytes(&self) -> u64 {
+        self.store.halves.overflow_bytes(self.gpu.storage_align())
     }
 
     /// Records one run.
@@ -141,9 +161,14 @@ impl GpuExecutor {
             let bytes = self.plan.buffers[port.buffer.0].len as u64 * 4;
             encoder.copy_buffer_to_buffer(upload.buffer(), 0, self.slot(port.buffer), 0, bytes);
         }
+        let overflow = self.store.overflow.as_ref();
+        if let Some(overflow) = overflow {
+            encoder.clear_buffer(overflow, 0, None);
+        }
         record(&mut encoder, "forward", &self.forward, timer.as_deref_mut())?;
-        lane.outputs.copy_from(&mut encoder, self.plan.outputs.iter().map(|port| self.slot(port.buffer)));
-        if let (Some((seed, requests)), Some(upload)) = (&self.seed, &lane.seeds) {
+        let outputs = self.plan.outputs.iter().map(|port| self.slot(port.buffer));
+        lane.outputs.copy_from(&mut encoder, outputs.chain(overflow));
+        if let (Some(seed), Some(requests), Some(upload)) = (&self.seed, &self.store.requests, &lane.seeds) {
             for (copies, staging) in seeds.iter().zip(&lane.targets) {
                 for copy in copies {
                     let to = if copy.to_requests { requests } else { self.slot(seed.output) };
@@ -174,12 +199,11 @@ impl GpuExecutor {
         // Taken out for as long as something can fail: a lane left half way would hold buffers in an unknown state.
         let mut lane = match self.lanes[at].take() {
             Some(lane) => lane,
-            None => Lane::new(&self.gpu, &self.plan)?,
+            None => Lane::new(&self.gpu, &self.plan, self.overflow_bytes())?,
         };
         // The run before the last, if nobody has collected it.
         lane.land(&self.gpu, self.memory, |_, _| Ok(()))?;
-        let seed = self.seed.as_ref().map(|(seed, _)| seed);
-        let seeds = lane.fill(&self.gpu, &self.plan, seed, inputs, targets)?;
+        let seeds = lane.fill(&self.gpu, &self.plan, self.seed.as_ref(), inputs, targets)?;
         let commands = self.encode(&lane, &seeds, timer.as_deref_mut())?;
         let submission = self.gpu.queue().submit([commands]);
         lane.take_off(ticket, submission, targets.len(), !seeds.is_empty(), timer.as_deref());
@@ -195,11 +219,11 @@ impl GpuExecutor {
         let Some(mut lane) = self.lanes[at].take_if(|lane| flies(lane)) else {
             return Err(Ticket::unknown());
         };
-        let (gpu, plan) = (&self.gpu, &self.plan);
+        let (gpu, plan, halves) = (&self.gpu, &self.plan, &self.store.halves);
         let brought = lane.land(gpu, self.memory, |lane, targets| {
             let steps = std::iter::once(plan.forward.len()).chain(std::iter::repeat_n(plan.backward.len(), targets));
             let timings = timer.map_or(Ok(Timings::default()), |timer| timer.read(steps))?;
-            Ok((lane.read(gpu, plan, targets)?, timings))
+            Ok((lane.read(gpu, plan, halves, targets)?, timings))
         })?;
         self.lanes[at] = Some(lane);
         brought.ok_or_else(|| gpu.error("a run vanished"))
@@ -228,12 +252,7 @@ impl Executor for GpuExecutor {
 }
 
 /// One buffer a slot.
-fn allocate(plan: &Plan, gpu: &Gpu) -> Result<Vec<wgpu::Buffer>> {
-    let mut labels = vec![""; plan.slots.len()];
-    for buffer in &plan.buffers {
-        labels[buffer.slot] = &buffer.label;
-    }
+fn allocate(plan: &Plan, gpu: &Gpu, halves: &Halves) -> Result<Vec<wgpu::Buffer>> {
     let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
-    let slot = |(slot, label): (&crate::plan::Slot, &&str)| gpu.buffer(label, slot.len as u64 * 4, usage);
-    plan.slots.iter().zip(&labels).map(slot).collect()
+    halves.slots(plan).into_iter().map(|(bytes, label)| gpu.buffer(label, bytes, usage)).collect()
 }

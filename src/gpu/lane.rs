@@ -5,6 +5,7 @@
 use std::sync::mpsc;
 
 use super::device::Gpu;
+use super::half::Halves;
 use super::seeds;
 use super::staging::{Staging, Upload};
 use super::timing::Timer;
@@ -18,6 +19,7 @@ pub(super) struct Lane {
     pub inputs: Vec<Upload>,
     /// For all targets of a run; grows with what is asked for.
     pub seeds: Option<Upload>,
+    /// The plan's outputs, then the words that note values too large for float16.
     pub outputs: Staging,
     /// Grows with the number of targets of a run.
     pub targets: Vec<Staging>,
@@ -44,12 +46,15 @@ pub(super) struct SeedCopy {
 }
 
 impl Lane {
-    pub fn new(gpu: &Gpu, plan: &Plan) -> Result<Lane> {
+    /// Room for a run that brings so many bytes of words about overflow.
+    pub fn new(gpu: &Gpu, plan: &Plan, overflow_bytes: u64) -> Result<Lane> {
         let input = |port: &Port| Upload::new(gpu, "inputs", plan.buffers[port.buffer.0].len as u64 * 4);
+        let mut outputs = port_lens(plan, &plan.outputs);
+        outputs.push((overflow_bytes / 4) as usize);
         Ok(Lane {
             inputs: plan.inputs.iter().map(input).collect::<Result<_>>()?,
             seeds: None,
-            outputs: Staging::new(gpu, &port_lens(plan, &plan.outputs))?,
+            outputs: Staging::new(gpu, &outputs)?,
             targets: Vec::new(),
             flight: None,
         })
@@ -134,9 +139,12 @@ impl Lane {
         result.map(Some)
     }
 
-    /// The results of a run of so many targets, which has landed.
-    pub fn read(&self, gpu: &Gpu, plan: &Plan, targets: usize) -> Result<RunOutput> {
-        let outputs = tensors(&plan.outputs, self.outputs.read(gpu)?.into_iter())?;
+    /// The results of a run of so many targets, which has landed; an error when a value was too large for float16.
+    pub fn read(&self, gpu: &Gpu, plan: &Plan, halves: &Halves, targets: usize) -> Result<RunOutput> {
+        let mut outputs: Vec<Vec<f32>> = self.outputs.read(gpu)?;
+        let words: Vec<u32> = outputs.pop().unwrap_or_default().into_iter().map(f32::to_bits).collect();
+        halves.check(plan, &words, gpu.storage_align())?;
+        let outputs = tensors(&plan.outputs, outputs.into_iter())?;
         let target = |staging: &Staging| {
             let mut values = staging.read(gpu)?.into_iter();
             let relevances = tensors(&plan.relevances, values.by_ref())?;

@@ -43,6 +43,8 @@ pub(super) enum Resource {
     MapEntries(usize),
     /// The seed requests of the samples.
     Requests,
+    /// The word that tells whether a value was too large for its buffer.
+    Overflow(BufferId),
 }
 
 /// A grid of workgroups folded into two dimensions.

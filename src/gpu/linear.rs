@@ -16,7 +16,7 @@ fn shader(direction: Direction, variant: &Variant, geometry: &[&'static str], ep
         Direction::Adjoint => "linear_adjoint",
     };
     let flags = [&variant.flags, geometry, epilogue].concat();
-    ShaderKey { name, flags, constants: variant.constants.clone() }
+    ShaderKey { constants: variant.constants.clone(), ..ShaderKey::new(name, flags) }
 }
 
 /// The flags that follow from the geometry.

@@ -2,7 +2,8 @@
 //!
 //! A variant is a file with flags and constants. The preprocessor knows lines of their own:
 //! `#include "shared/x.wgsl"` (once a file, however often it is named), `#if FLAG`, `#if !FLAG`, `#else` and `#endif`,
-//! which nest. Constants become `const NAME: u32 = value;` before the text.
+//! which nest. Constants become `const NAME: u32 = value;` before the text. `real_N` is the type of the floats at binding N:
+//! f32, or f16 where a device stores them so. Kernels turn what they read into f32 and compute in it.
 
 use crate::error::{Error, Result};
 
@@ -38,6 +39,7 @@ const FILES: &[(&str, &str)] = &[
     ("shared/reduce.wgsl", include_str!("../../shaders/shared/reduce.wgsl")),
     ("shared/sample.wgsl", include_str!("../../shaders/shared/sample.wgsl")),
     ("shared/share.wgsl", include_str!("../../shaders/shared/share.wgsl")),
+    ("shared/stored.wgsl", include_str!("../../shaders/shared/stored.wgsl")),
     ("shared/windows.wgsl", include_str!("../../shaders/shared/windows.wgsl")),
 ];
 
@@ -55,12 +57,17 @@ pub(super) struct ShaderKey {
     pub flags: Vec<&'static str>,
     /// Constants put before the text.
     pub constants: Vec<(&'static str, u32)>,
+    /// Which bindings hold float16: bit N for binding N.
+    pub halves: u16,
 }
+
+/// Bindings that can hold floats: 1 to this.
+const REALS: u32 = 9;
 
 impl ShaderKey {
     /// The variant of a kernel with these flags and no constants.
     pub fn new(name: &'static str, flags: Vec<&'static str>) -> ShaderKey {
-        ShaderKey { name, flags, constants: Vec::new() }
+        ShaderKey { name, flags, constants: Vec::new(), halves: 0 }
     }
 
     /// The text a device compiles.
@@ -78,7 +85,8 @@ impl std::fmt::Display for ShaderKey {
         for flag in &self.flags {
             write!(f, " {flag}")?;
         }
-        self.constants.iter().try_for_each(|(name, value)| write!(f, " {name}={value}"))
+        self.constants.iter().try_for_each(|(name, value)| write!(f, " {name}={value}"))?;
+        if self.halves == 0 { Ok(()) } else { write!(f, " float16={:#b}", self.halves) }
     }
 }
 
@@ -94,11 +102,14 @@ impl ShaderText {
     /// `shaders/FILE:LINE` of a line of the expanded text, counted from 1.
     pub fn place(&self, line: usize) -> String {
         match self.lines.get(line.wrapping_sub(1)) {
-            Some((file, line)) => format!("shaders/{file}:{line}"),
-            None => "the generated constants".to_string(),
+            Some((file, line)) if (*file, *line) != GENERATED => format!("shaders/{file}:{line}"),
+            _ => "the generated lines".to_string(),
         }
     }
 }
+
+/// Where a line comes from that is in no file.
+const GENERATED: (&str, usize) = ("", 0);
 
 fn expand(files: &[(&'static str, &'static str)], key: &ShaderKey) -> Result<ShaderText> {
     let mut expansion = Expansion {
@@ -107,8 +118,15 @@ fn expand(files: &[(&'static str, &'static str)], key: &ShaderKey) -> Result<Sha
         text: ShaderText { wgsl: String::new(), lines: Vec::new() },
         included: Vec::new(),
     };
+    // Before everything else, as the language wants it.
+    if key.halves != 0 {
+        expansion.push("enable f16;", GENERATED);
+    }
+    let real = |binding: u32| if key.halves >> binding & 1 == 1 { "f16" } else { "f32" };
+    let reals: Vec<String> = (1..=REALS).map(|n| format!("alias real_{n} = {};", real(n))).collect();
+    expansion.push(&reals.join(" "), GENERATED);
     for (name, value) in &key.constants {
-        expansion.push(&format!("const {name}: u32 = {value}u;"), ("(constants)", expansion.text.lines.len() + 1));
+        expansion.push(&format!("const {name}: u32 = {value}u;"), GENERATED);
     }
     let name = format!("{}.wgsl", key.name);
     expansion.file(&name, &format!("kernel {}", key.name))?;
@@ -204,23 +222,36 @@ mod tests {
     ];
 
     fn small(name: &'static str, flags: Vec<&'static str>) -> Result<ShaderText> {
-        expand(SMALL, &ShaderKey { name, flags, constants: vec![("N", 3)] })
+        expand(SMALL, &ShaderKey { constants: vec![("N", 3)], ..ShaderKey::new(name, flags) })
     }
 
     #[test]
     fn branches_and_includes() {
-        let text = |flags| small("a", flags).unwrap().wgsl;
+        let text = |flags| {
+            let text = small("a", flags).unwrap().wgsl;
+            let (types, rest) = text.split_once('\n').unwrap();
+            assert!(types.starts_with("alias real_1 = f32;") && types.ends_with("alias real_9 = f32;"), "{types}");
+            rest.to_string()
+        };
         assert_eq!(text(vec![]), "const N: u32 = 3u;\none\ntwo\nno x\n");
         assert_eq!(text(vec!["X"]), "const N: u32 = 3u;\none\ntwo\nx\nnot y\n");
         assert_eq!(text(vec!["X", "Y"]), "const N: u32 = 3u;\none\ntwo\nx\n");
     }
 
     #[test]
+    fn float16_is_enabled_first_and_for_its_bindings_alone() {
+        let key = ShaderKey { halves: 1 << 2 | 1 << 9, ..ShaderKey::new("a", vec![]) };
+        let text = expand(SMALL, &key).unwrap().wgsl;
+        assert!(text.starts_with("enable f16;\nalias real_1 = f32; alias real_2 = f16; alias real_3 = f32;"), "{text}");
+        assert!(text.contains("alias real_9 = f16;\n"), "{text}");
+    }
+
+    #[test]
     fn lines_lead_back_to_their_files() {
         let text = small("a", vec![]).unwrap();
         assert_eq!(
-            [2, 3, 4].map(|line| text.place(line)),
-            ["shaders/a.wgsl:1", "shaders/b.wgsl:1", "shaders/a.wgsl:10"]
+            [1, 3, 4, 5].map(|line| text.place(line)),
+            ["the generated lines", "shaders/a.wgsl:1", "shaders/b.wgsl:1", "shaders/a.wgsl:10"]
         );
     }
 

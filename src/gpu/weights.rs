@@ -1,5 +1,7 @@
 //! Weights as the linear kernels read them, and their split into chunks that a binding can hold.
 
+use half::f16;
+
 use crate::error::{Error, Result};
 use crate::plan::{Geometry, Weight};
 
@@ -35,7 +37,8 @@ impl Chunk {
     }
 }
 
-/// Splits the weights of a layer into chunks of at most `max_bytes`.
+/// Splits the weights of a layer into chunks of at most `max_bytes` in float32; both terms of a step are split alike, whatever
+/// they are stored in.
 ///
 /// # Errors
 /// [`Error::Memory`] when four outputs alone are larger.
@@ -109,6 +112,15 @@ pub(super) fn pack(weight: &Weight, geometry: &Geometry, chunk: &Chunk, layout: 
     Ok(packed)
 }
 
+/// Weights as float16, by their bits; `None` when one is beyond the largest.
+pub(super) fn halves(values: &[f32]) -> Option<Vec<u16>> {
+    let half = |value: &f32| {
+        let half = f16::from_f32(*value);
+        (half.is_finite() || !value.is_finite()).then(|| half.to_bits())
+    };
+    values.iter().map(half).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -162,6 +174,16 @@ mod tests {
                 assert!(matches!(chunks(&geometry, layout, vector - 1), Err(Error::Memory { .. })));
             }
         }
+    }
+
+    #[test]
+    fn halves_are_the_nearest_ones_and_too_large_weights_are_none() {
+        // 1 + 2⁻¹¹ is half way between two: the even one is taken. 65519 is nearest to the largest, 65520 to what would follow.
+        let values = [0.0, 1.0 + 0.5f32.powi(11), -65519.0, 1e-8, f32::INFINITY];
+        let [inf, largest] = [f16::INFINITY, f16::MIN].map(f16::to_bits);
+        assert_eq!(halves(&values), Some(vec![0, f16::ONE.to_bits(), largest, 0, inf]));
+        assert_eq!(halves(&[1.0, 65520.0]), None);
+        assert_eq!(halves(&[-1e30]), None);
     }
 
     #[test]

@@ -120,6 +120,6 @@ pub fn relative_difference(got: &[f64], want: &[f64]) -> f64 {
     let largest = want.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
     let difference = |(g, w): (&f64, &f64)| if g == w { 0.0 } else { (g - w).abs() };
     // NaN must not pass for equal: `max` would drop it.
-    let worst = got.iter().zip(want).map(difference).fold(0.0, |m: f64, d| if d <= m { m } else { d });
+    let worst = got.iter().zip(want).map(difference).fold(0.0, |m: f64, d| if m.is_nan() || d <= m { m } else { d });
     if worst == 0.0 { 0.0 } else { worst / largest }
 }
