@@ -388,6 +388,8 @@ fn add_products<T: Vector, S: Simd, const P: usize, const Q: usize>(
     registers: &[[T::Lanes<S>; Q]],
     values: [&[T]; P],
 ) -> [[T::Lanes<S>; Q]; P] {
+    // Or its address would be computed anew in the loop.
+    let registers = std::hint::black_box(registers);
     for (i, registers) in registers.iter().enumerate() {
         for (acc, values) in acc.iter_mut().zip(values) {
             let x = T::splat(simd, values[i]);
