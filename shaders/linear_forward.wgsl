@@ -30,15 +30,8 @@ fn result_channel(slice: Slice, row: u32) -> u32 {
 }
 
 fn find_slice(i: u32) -> Slice {
-    return Slice(i, kernel_sizes(), vec3<u32>(), vec3<i32>(), vec3<u32>());
-}
-
-fn tap_shift(slice: Slice, tap: vec3<u32>) -> vec3<i32> {
-    return vec3<i32>(tap * axes(params.dilation_z, params.dilation_y, params.dilation_x));
-}
-
-fn tap_number(slice: Slice, tap: vec3<u32>) -> u32 {
-    return (tap.x * params.kernel_y + tap.y) * params.kernel_x + tap.z;
+    let dilations = vec3<i32>(axes(params.dilation_z, params.dilation_y, params.dilation_x));
+    return Slice(i, kernel_sizes(), 0u, kernel_strides(), vec3<i32>(), dilations, vec3<u32>());
 }
 
 // The index of a column's output in channel 0, or NOWHERE.

@@ -1,7 +1,7 @@
 // What both linear kernels share: parameters, bindings, weights and epilogues.
 //
 // Weights lie as [group][tap][c][m], m fastest and padded with zeros to whole vec4s (`pitch` of them). Both kernels
-// read this one layout, but for ROWS of the adjoint, which reads [group][tap][m][c], c padded. A layer whose weights exceed a binding is run in chunks of groups, or of outputs m: then a
+// read this one layout, but for ROWS of the adjoint, which reads [group][tap][m][c], c padded; with MERGED, phases and c. A layer whose weights exceed a binding is run in chunks of groups, or of outputs m: then a
 // dispatch sees `groups` groups from `group_first` on, and `m_len` outputs of each from `m_first` on.
 
 #include "shared/grid.wgsl"
@@ -124,12 +124,15 @@ struct Column {
 }
 
 // Part of the product: a group, and for a strided adjoint one phase of its output positions. It sums over `taps` taps in
-// each axis; `first` is the first one's place in the kernel, `shift` its shift, and `offset` the first output position.
+// each axis; the first one's number in the kernel is `number` and its shift `shift`, and from one tap to the next they grow
+// by `numbers` and `shifts`. `offset` is the first output position.
 struct Slice {
     group: u32,
     taps: vec3<u32>,
-    first: vec3<u32>,
+    number: u32,
+    numbers: vec3<u32>,
     shift: vec3<i32>,
+    shifts: vec3<i32>,
     offset: vec3<u32>,
 }
 
@@ -155,6 +158,20 @@ fn unflat(i: u32, sizes: vec3<u32>) -> vec3<u32> {
 
 fn kernel_sizes() -> vec3<u32> {
     return axes(params.taps / (params.kernel_y * params.kernel_x), params.kernel_y, params.kernel_x);
+}
+
+// How far apart the numbers of a kernel's neighbours are, in each axis.
+fn kernel_strides() -> vec3<u32> {
+    return vec3<u32>(params.kernel_y * params.kernel_x, params.kernel_x, 1u);
+}
+
+fn tap_number(slice: Slice, tap: vec3<u32>) -> u32 {
+    let steps = tap * slice.numbers;
+    return slice.number + steps.x + steps.y + steps.z;
+}
+
+fn tap_shift(slice: Slice, tap: vec3<u32>) -> vec3<i32> {
+    return slice.shift + vec3<i32>(tap) * slice.shifts;
 }
 
 // The tap after this one; x is fastest.
@@ -201,23 +218,71 @@ fn weight_at(term: u32, i: u32) -> vec4<f32> {
     return weight_0[i];
 }
 
-// Stores a finished sum at `index` of the output, which lies in channel `channel`.
-fn finish(index: u32, channel: u32, sum: f32) {
+// What an epilogue needs of the parameters. Software reads a parameter for every thread anew within a loop or branch: an
+// Ending is made before.
+struct Ending {
+    // Rows of the slice, the first one's channel, and values of a channel.
+    rows: u32,
+    channel: u32,
+    plane: u32,
+    accumulate: u32,
+#if FACTOR
+    factor_inner: u32,
+    factor_count: u32,
+    factor_part: u32,
+#endif
+#if DIVIDE
+    divide_inner: u32,
+    divide_count: u32,
+#endif
+    share_flags: u32,
+    scale: f32,
+    epsilon: f32,
+    activation_a: f32,
+    activation_b: f32,
+}
+
+fn make_ending(slice: Slice) -> Ending {
+    return Ending(
+        params.rows,
+        result_channel(slice, 0u),
+        result_plane(),
+        params.accumulate,
+#if FACTOR
+        params.factor_inner,
+        params.factor_count,
+        params.factor_part,
+#endif
+#if DIVIDE
+        params.divide_inner,
+        params.divide_count,
+#endif
+        params.share_flags,
+        params.scale,
+        params.epsilon,
+        params.activation_a,
+        params.activation_b,
+    );
+}
+
+// Stores a finished sum of a channel; `at` is the index of its position in channel 0.
+fn finish(ending: Ending, at: u32, channel: u32, sum: f32) {
+    let index = at + channel * ending.plane;
     var value = sum;
 #if MULTIPLY
 #if FACTOR
-    value *= take_part(factor[(index / params.factor_inner) % params.factor_count], params.factor_part);
+    value *= take_part(factor[(index / ending.factor_inner) % ending.factor_count], ending.factor_part);
 #endif
-    if params.accumulate != 0u {
+    if ending.accumulate != 0u {
         value += output[index];
     }
 #if DIVIDE
-    let z = denominator[(index / params.divide_inner) % params.divide_count];
-    value = share(value, z, params.scale, params.epsilon, params.share_flags);
+    let z = denominator[(index / ending.divide_inner) % ending.divide_count];
+    value = share(value, z, ending.scale, ending.epsilon, ending.share_flags);
 #endif
 #else
     // Sums of the chunks that ran before this one.
-    if params.accumulate != 0u {
+    if ending.accumulate != 0u {
         value += output[index];
     }
 #if BIAS
@@ -227,12 +292,12 @@ fn finish(index: u32, channel: u32, sum: f32) {
     value += summand[index];
 #endif
 #if ACTIVATE
-    value = activate(value, params.activation_a, params.activation_b, 0.0);
+    value = activate(value, ending.activation_a, ending.activation_b, 0.0);
 #endif
 #if SHARE
-    value = share(relevance[index], value, params.scale, params.epsilon, params.share_flags);
+    value = share(relevance[index], value, ending.scale, ending.epsilon, ending.share_flags);
 #if MASK
-    if !keeps(mask[index], params.share_flags) {
+    if !keeps(mask[index], ending.share_flags) {
         value = 0.0;
     }
 #endif
@@ -241,23 +306,30 @@ fn finish(index: u32, channel: u32, sum: f32) {
     output[index] = value;
 }
 
-// Stores four rows' sums of a column, as far as there are so many rows.
-fn store_rows(at: u32, slice: Slice, row: u32, sums: vec4<f32>) {
-    if at == NOWHERE {
-        return;
-    }
-    let count = min(4u, params.rows - min(row, params.rows));
-    for (var r = 0u; r < count; r++) {
-        let channel = result_channel(slice, row + r);
-        finish(at + channel * result_plane(), channel, sums[r]);
+#if !MERGED
+// Stores a row's sum of a column whose result_index is `at`.
+fn store(ending: Ending, at: u32, row: u32, sum: f32) {
+    if at != NOWHERE && row < ending.rows {
+        finish(ending, at, ending.channel + row, sum);
     }
 }
 
+// Stores four rows' sums of a column, as far as there are so many rows.
+fn store_rows(ending: Ending, at: u32, row: u32, sums: vec4<f32>) {
+    if at == NOWHERE {
+        return;
+    }
+    let count = min(4u, ending.rows - min(row, ending.rows));
+    for (var r = 0u; r < count; r++) {
+        store(ending, at, row + r, sums[r]);
+    }
+}
+#endif
+
 #if !POINTWISE
-// Whether a shift from a column leads to a value of the source: below 0 is a huge unsigned number.
-fn reaches(column: Column, shift: vec3<i32>) -> bool {
+// Whether a shift from a column leads to a value of the source of these sizes: below 0 is a huge unsigned number.
+fn reaches(column: Column, shift: vec3<i32>, sizes: vec3<u32>) -> bool {
     let position = vec3<u32>(column.origin + shift);
-    let sizes = source_sizes();
     return position.x < sizes.x && position.y < sizes.y && position.z < sizes.z;
 }
 #endif

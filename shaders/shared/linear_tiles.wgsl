@@ -59,6 +59,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let term_steps = select(0u, tap_blocks * slice.taps.x * slice.taps.y * slice.taps.z, is_work);
     let steps = TERMS * term_steps;
 
+#if !POINTWISE
+    let sizes = source_sizes();
+#endif
+
     // What this thread brings: four depths of a column, and weights of four rows at a depth, or of four depths of a row.
     let load_block = thread / TILE_N;
     let column = find_column(column_tile * TILE_N + thread % TILE_N, slice);
@@ -113,8 +117,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             let at = column.base;
 #else
             let shift = tap_shift(slice, tap);
-            let reached = reaches(column, shift);
-            let at = column.base + flat(shift, source_sizes());
+            let reached = reaches(column, shift, sizes);
+            let at = column.base + flat(shift, sizes);
 #endif
             if reached && c < channels() {
                 let plane = source_plane();
@@ -197,6 +201,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if is_work {
         let row = row_tile * TILE_M + thread_m * 4u;
         let first = column_tile * TILE_N + thread_n;
+        let ending = make_ending(slice);
         // A bound that is only known at run time: a driver that unrolled the loop would compile up to 64 epilogues.
         for (var j = 0u; j < params.thread_sums; j++) {
             var low = low_0;
@@ -243,9 +248,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 default: {}
             }
             let at = result_index(first + j * THREADS_N, slice);
-            store_rows(at, slice, row, low);
+            store_rows(ending, at, row, low);
 #if WIDE
-            store_rows(at, slice, row + TILE_M / 2u, high);
+            store_rows(ending, at, row + TILE_M / 2u, high);
 #endif
         }
     }

@@ -2,6 +2,7 @@
 
 use super::device::Gpu;
 use super::executor::GpuOptions;
+use super::phases::{Merged, is_strided, phase};
 use super::tune::Tuned;
 use super::weights::Layout;
 use crate::plan::{Direction, Geometry, Linear};
@@ -74,19 +75,21 @@ impl Tiling {
         Tiling { body: Some(body), is_software, max_work, tuned: Tuned::new() }
     }
 
-    /// In which order a step's kernel reads its weights.
-    pub fn layout(&self, linear: &Linear) -> Layout {
-        let geometry = &linear.geometry;
+    /// The body for a step, and the order in which it reads the step's weights.
+    pub fn choose(&self, linear: &Linear) -> (LinearBody, Layout) {
+        let (direction, geometry) = (linear.direction, &linear.geometry);
         let m_per_group = geometry.out_channels / geometry.groups;
-        let product = Product::of(linear.direction, geometry, geometry.groups, m_per_group);
-        match (linear.direction, self.body(&product)) {
-            (Direction::Adjoint, LinearBody::Rows) => Layout::InputsFastest,
+        let body = self.body(&Product::of(direction, geometry, geometry.groups, m_per_group));
+        let layout = match (direction, body, Merged::of(direction, geometry)) {
+            (Direction::Adjoint, LinearBody::Rows, Some(merged)) => Layout::PhasesFastest(merged),
+            (Direction::Adjoint, LinearBody::Rows, None) => Layout::InputsFastest,
             _ => Layout::OutputsFastest,
-        }
+        };
+        (body, layout)
     }
 
     /// The body for a product.
-    pub fn body(&self, product: &Product) -> LinearBody {
+    fn body(&self, product: &Product) -> LinearBody {
         let tuned = || self.tuned.get(product).copied();
         let body = self.body.or_else(tuned).unwrap_or_else(|| product.suited(self.is_software));
         if body == LinearBody::Dense && !product.pointwise { LinearBody::Direct } else { body }
@@ -116,6 +119,12 @@ impl Product {
             taps: geometry.taps(),
             slices: groups * phases,
         }
+    }
+
+    /// The same with all phases as rows.
+    pub fn merged(self, merged: &Merged) -> Product {
+        let (rows, slices) = (self.rows * merged.phases, self.slices / merged.phases);
+        Product { rows, slices, taps: merged.taps.iter().product(), ..self }
     }
 
     /// The bodies that may be fastest on hardware. All read the same weights.
@@ -153,16 +162,6 @@ impl Product {
             LinearBody::Tiles32
         }
     }
-}
-
-/// Whether a step runs phase by phase: see `shaders/linear_adjoint.wgsl`.
-pub(super) fn is_strided(direction: Direction, geometry: &Geometry) -> bool {
-    direction == Direction::Adjoint && geometry.stride != [1; 3]
-}
-
-/// Positions of a phase of a strided adjoint, in each axis.
-pub(super) fn phase(geometry: &Geometry) -> [usize; 3] {
-    std::array::from_fn(|axis| geometry.input[axis].div_ceil(geometry.stride[axis]))
 }
 
 impl LinearBody {
@@ -205,21 +204,18 @@ impl LinearBody {
                 flags.extend((!is_software).then_some("UNROLLED"));
             }
             LinearBody::Rows => {
-                // Whole wavefronts on hardware; software has no use for wide workgroups, small planes leave them empty.
-                let lanes: u32 = if is_software { 16 } else { 64 };
-                let vectors = if rows <= 4 {
-                    1
-                } else if rows <= 8 {
-                    2
-                } else {
-                    4
-                };
+                // Whole wavefronts on hardware. Software's vectors are short, and it takes most of its time to load: eight
+                // columns a thread make the most of a weight.
+                let (lanes, thread_columns): (u32, u32) = if is_software { (8, 8) } else { (64, 4) };
+                let vectors = rows.div_ceil(4).clamp(1, 4) as u32;
                 constants.extend([("THREADS", lanes), ("ROW_VECS", vectors)]);
-                tile = [4 * vectors as usize, 4 * lanes as usize];
-                thread_sums = 4 * vectors;
+                tile = [4 * vectors as usize, (thread_columns * lanes) as usize];
+                thread_sums = thread_columns * vectors;
                 flags.push("ROWS");
                 flags.extend((vectors >= 2).then_some("ROWS_8"));
+                flags.extend((vectors >= 3).then_some("ROWS_12"));
                 flags.extend((vectors >= 4).then_some("ROWS_16"));
+                flags.extend(is_software.then_some("COLUMNS_8"));
             }
             LinearBody::Dense => {
                 tile = [if adjoint { 8 } else { 32 }, 4];

@@ -1,11 +1,12 @@
 //! Dispatches of the two linear kernels.
 
-use super::body::{Product, Tiling, Variant, is_strided, phase};
+use super::body::{Product, Tiling, Variant};
 use super::kernels::function;
 use super::launch::{Binding, Grid, Launch, Resource, axes, read, u32_of, write};
 use super::params::LinearParams;
+use super::phases::{is_strided, phase};
 use super::shader::ShaderKey;
-use super::weights::Chunk;
+use super::weights::{Chunk, Layout};
 use crate::error::{Error, Result};
 use crate::plan::{Direction, Epilogue, Epsilon, Geometry, Linear, Part, Share, Sign};
 
@@ -20,8 +21,10 @@ fn shader(direction: Direction, variant: &Variant, geometry: &[&'static str], ep
 }
 
 /// The flags that follow from the geometry.
-fn geometry_flags(direction: Direction, geometry: &Geometry) -> &'static [&'static str] {
-    if geometry.is_pointwise() {
+fn geometry_flags(direction: Direction, geometry: &Geometry, layout: Layout) -> &'static [&'static str] {
+    if matches!(layout, Layout::PhasesFastest(_)) {
+        &["MERGED"]
+    } else if geometry.is_pointwise() {
         &["POINTWISE"]
     } else if is_strided(direction, geometry) {
         &["STRIDED"]
@@ -81,10 +84,15 @@ fn chunk_launches(
     let m_per_group = geometry.out_channels / geometry.groups;
     let input_plane: usize = geometry.input.iter().product();
     let output_plane: usize = geometry.output.iter().product();
-    let product = Product::of(linear.direction, geometry, chunk.groups, chunk.m_len);
+    let (body, layout) = tiling.choose(linear);
+    let mut product = Product::of(linear.direction, geometry, chunk.groups, chunk.m_len);
+    // With its phases merged, a product has a kernel without strides of its own.
+    let Geometry { mut kernel, mut dilation, mut pad, .. } = *geometry;
+    if let Layout::PhasesFastest(merged) = &layout {
+        product = product.merged(merged);
+        (kernel, dilation, pad) = (merged.taps, [1; 3], merged.pad);
+    }
     let Product { rows, columns, .. } = product;
-    let body = tiling.body(&product);
-    let layout = tiling.layout(linear);
     let variant = body.variant(linear.direction, rows, tiling.is_software);
     let [tile_rows, tile_columns] = variant.tile;
     let (row_tiles, column_tiles) = (rows.div_ceil(tile_rows), columns.div_ceil(tile_columns));
@@ -92,10 +100,10 @@ fn chunk_launches(
 
     let [input_z, input_y, input_x] = axes(geometry.input)?;
     let [output_z, output_y, output_x] = axes(geometry.output)?;
-    let [_, kernel_y, kernel_x] = axes(geometry.kernel)?;
+    let [_, kernel_y, kernel_x] = axes(kernel)?;
     let [stride_z, stride_y, stride_x] = axes(geometry.stride)?;
-    let [dilation_z, dilation_y, dilation_x] = axes(geometry.dilation)?;
-    let [pad_z, pad_y, pad_x] = axes(geometry.pad)?;
+    let [dilation_z, dilation_y, dilation_x] = axes(dilation)?;
+    let [pad_z, pad_y, pad_x] = axes(pad)?;
     let [phase_z, phase_y, phase_x] = axes(phase(geometry))?;
     // How far apart the taps of a phase are: k·dilation has the same remainder.
     let step = |axis: usize| geometry.stride[axis] / common(geometry.stride[axis], geometry.dilation[axis]);
@@ -116,7 +124,7 @@ fn chunk_launches(
         m_per_group: u32_of(m_per_group)?,
         c_total: u32_of(geometry.in_channels)?,
         m_total: u32_of(geometry.out_channels)?,
-        taps: u32_of(geometry.taps())?,
+        taps: u32_of(product.taps)?,
         input_plane: u32_of(input_plane)?,
         output_plane: u32_of(output_plane)?,
         input_z,
@@ -212,7 +220,7 @@ fn chunk_launches(
         params.share_flags = share_flags(share);
     }
     bindings.push(write(9, linear.output));
-    let key = shader(linear.direction, &variant, geometry_flags(linear.direction, geometry), &flags);
+    let key = shader(linear.direction, &variant, geometry_flags(linear.direction, geometry, layout), &flags);
     let sums = (tile_rows * tile_columns).min(rows * columns) as u64;
     let multiply_adds = sums * (product.taps * product.channels * linear.terms.len()) as u64;
     let units = usize::try_from(tiling.max_work / multiply_adds.max(1)).unwrap_or(usize::MAX);
@@ -268,16 +276,21 @@ pub(super) fn permutations() -> Vec<ShaderKey> {
     for direction in [Direction::Forward, Direction::Adjoint] {
         let geometries: &[&[&'static str]] = match direction {
             Direction::Forward => &[&[], &["POINTWISE"]],
-            Direction::Adjoint => &[&[], &["POINTWISE"], &["STRIDED"]],
+            Direction::Adjoint => &[&[], &["POINTWISE"], &["STRIDED"], &["MERGED"]],
         };
         for body in LinearBody::ALL {
             // Rows that lead to each variant.
-            let rows: &[usize] = if body == LinearBody::Rows { &[4, 8, 16] } else { &[16] };
+            let rows: &[usize] = if body == LinearBody::Rows { &[4, 8, 12, 16] } else { &[16] };
             let softwares: &[bool] =
                 if matches!(body, LinearBody::Dense | LinearBody::Direct) { &[false] } else { &[false, true] };
             for (rows, is_software) in rows.iter().flat_map(|rows| softwares.iter().map(move |s| (*rows, *s))) {
                 let variant = body.variant(direction, rows, is_software);
-                for geometry in geometries.iter().filter(|g| body != LinearBody::Dense || g.contains(&"POINTWISE")) {
+                let suits = |geometry: &[&str]| match body {
+                    LinearBody::Dense => geometry == ["POINTWISE"],
+                    LinearBody::Rows => true,
+                    _ => geometry != ["MERGED"],
+                };
+                for geometry in geometries.iter().filter(|geometry| suits(geometry)) {
                     for terms in [&[] as &[&'static str], &["PARTS"], &["TWO_TERMS"], &["TWO_TERMS", "PARTS"]] {
                         for epilogue in epilogues {
                             keys.push(shader(direction, &variant, geometry, &[terms, epilogue].concat()));

@@ -14,6 +14,7 @@ mod lane;
 mod launch;
 mod linear;
 mod params;
+mod phases;
 mod seeds;
 mod shader;
 mod staging;
