@@ -139,37 +139,99 @@ fn result_index(column: u32, slice: Slice) -> u32 {
 #endif
 #endif
 
-fn find_column(column: u32, slice: Slice) -> Column {
+// The index of a sample's first source value.
+fn source_base(n: u32, slice: Slice) -> i32 {
     let channel = (params.group_first + slice.group) * params.m_per_group + params.m_first;
+    return i32((n * params.m_total + channel) * params.output_plane);
+}
+
+// The column of a position: of an input, or with STRIDED and MERGED of a phase's one.
+fn column_at(n: u32, position: vec3<u32>, slice: Slice) -> Column {
 #if STRIDED
-    let place = column_place(column);
-    let inside = column < params.columns && is_inside(result_position(place.y, slice));
-    let n = place.x;
-    var origin = vec3<i32>(unflat(place.y, phase_sizes()));
+    let origin = vec3<i32>(position);
 #else
-    let inside = column < params.columns;
-#if MERGED
-    let place = column_place(column);
-    let n = place.x;
-    let position = unflat(place.y, phase_sizes());
-#else
-    let n = column / params.input_plane;
-    let q = column % params.input_plane;
-    let position = unflat(q, input_sizes());
+    let origin = vec3<i32>(position + axes(params.pad_z, params.pad_y, params.pad_x));
 #endif
-#endif
-    let base = i32((n * params.m_total + channel) * params.output_plane);
+    return Column(source_base(n, slice) + flat(origin, source_sizes()), origin);
+}
+
+fn find_column(column: u32, slice: Slice) -> Column {
 #if POINTWISE
-    return Column(base + i32(q), vec3<i32>(select(FAR, 0, inside), 0, 0));
+    let n = column / params.input_plane;
+    let at = source_base(n, slice) + i32(column % params.input_plane);
+    return Column(at, vec3<i32>(select(FAR, 0, column < params.columns), 0, 0));
 #else
-#if !STRIDED
-    var origin = vec3<i32>(position + axes(params.pad_z, params.pad_y, params.pad_x));
+#if PHASES
+    let place = column_place(column);
+    let position = unflat(place.y, phase_sizes());
+    let n = place.x;
+#else
+    let position = unflat(column % params.input_plane, input_sizes());
+    let n = column / params.input_plane;
 #endif
-    let at = base + flat(origin, source_sizes());
-    origin.x = select(FAR, origin.x, inside);
-    return Column(at, origin);
+    var inside = column < params.columns;
+#if STRIDED
+    inside = inside && is_inside(result_position(place.y, slice));
+#endif
+    var found = column_at(n, position, slice);
+    found.origin.x = select(FAR, found.origin.x, inside);
+    return found;
 #endif
 }
+
+#if WINDOW
+fn grid_sizes() -> vec3<u32> {
+#if STRIDED
+    return phase_sizes();
+#else
+    return input_sizes();
+#endif
+}
+
+// Rows of the source from an output's value to that of the one below.
+fn window_step() -> u32 {
+    return 1u;
+}
+
+// All taps are one walk, from the last one to the first: that is how their values follow each other.
+fn walks() -> u32 {
+    return 1u;
+}
+
+fn find_walk(slice: Slice, r: u32) -> Walk {
+    let last = slice.taps.y - 1u;
+    return Walk(slice.taps.y, slice.shift.y - i32(last), last * slice.numbers.y, -i32(slice.numbers.y));
+}
+
+// The index of an output in channel 0, and from there to the one below.
+fn result_at(n: u32, position: vec3<u32>, slice: Slice) -> u32 {
+#if STRIDED
+    let q = position * axes(params.stride_z, params.stride_y, params.stride_x) + slice.offset;
+#else
+    let q = position;
+#endif
+    return n * params.c_total * params.input_plane + u32(flat(vec3<i32>(q), input_sizes()));
+}
+
+fn result_step() -> u32 {
+#if STRIDED
+    return params.stride_y * params.input_x;
+#else
+    return params.input_x;
+#endif
+}
+
+// How many outputs of a window there are.
+fn results_below(position: vec3<u32>, slice: Slice) -> u32 {
+#if STRIDED
+    let q = position * axes(params.stride_z, params.stride_y, params.stride_x) + slice.offset;
+    let rows = (params.input_y - min(q.y, params.input_y) + params.stride_y - 1u) / params.stride_y;
+    return select(0u, min(HEIGHT, rows), q.x < params.input_z && q.z < params.input_x);
+#else
+    return min(HEIGHT, params.input_y - min(position.y, params.input_y));
+#endif
+}
+#endif
 
 #if SCALAR_WEIGHTS
 // The index of a row's weight for a tap (its number) and channel.
@@ -191,7 +253,11 @@ fn weights_index(slice: Slice, tap: u32, channel: u32, row: u32) -> u32 {
 #endif
 
 #if DIRECT
+#if WINDOW
+#include "shared/linear_window.wgsl"
+#else
 #include "shared/linear_direct.wgsl"
+#endif
 #else
 #if ROWS
 #include "shared/linear_rows.wgsl"

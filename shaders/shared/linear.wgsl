@@ -136,6 +136,17 @@ struct Slice {
     offset: vec3<u32>,
 }
 
+#if WINDOW
+// `count` taps of one x and z whose values lie one output's step apart: the first one's shift in y and its number in the
+// kernel beside those of the slice's first tap, and how the number grows from one to the next.
+struct Walk {
+    count: u32,
+    shift: i32,
+    number: u32,
+    numbers: i32,
+}
+#endif
+
 // A position that no shift leads back from.
 const FAR: i32 = 0x20000000;
 

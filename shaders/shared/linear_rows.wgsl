@@ -25,6 +25,28 @@ fn values(term: u32, at: vec4<u32>, has: vec4<bool>) -> vec4<f32> {
     return select(vec4<f32>(), found, has);
 }
 
+// The weights of sixteen rows, in fours. They lie `lanes` apart; those that a tile lacks are never read.
+fn row_weights(term: u32, w: u32, lanes: vec4<u32>, own_lane: u32) -> mat4x4<f32> {
+#if BROADCAST
+    // A software adapter loads for each thread, even what is the same for all: every thread loads other rows, and hands
+    // them to the rest.
+    let own = weight_at(term, w + own_lane);
+    return mat4x4<f32>(
+        subgroupBroadcast(own, 0u),
+        subgroupBroadcast(own, 1u),
+        subgroupBroadcast(own, 2u),
+        subgroupBroadcast(own, 3u),
+    );
+#else
+    return mat4x4<f32>(
+        weight_at(term, w),
+        weight_at(term, w + lanes.y),
+        weight_at(term, w + lanes.z),
+        weight_at(term, w + lanes.w),
+    );
+#endif
+}
+
 // Four rows' sums (each for four columns) with what their weights give for the columns' values.
 fn add_product(sums: mat4x4<f32>, w: vec4<f32>, x: vec4<f32>) -> mat4x4<f32> {
     return mat4x4<f32>(
@@ -97,7 +119,13 @@ fn places(columns: Columns, value: i32, has: vec4<bool>) -> vec4<u32> {
 }
 
 @compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+#if BROADCAST
+    @builtin(subgroup_invocation_id) subgroup_thread: u32,
+#endif
+) {
     let number = params.work_first + workgroup_index(workgroup, params.grid_width);
     let row = number % params.row_tiles * (4u * ROW_VECS);
     let first = (number / params.row_tiles) % params.column_tiles * COLUMNS + thread;
@@ -109,6 +137,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     // Where the weights of each four rows lie, from the first four's on. Rows past the last are not stored: any will do.
     let rows = vec4<u32>(row / 4u) + vec4<u32>(0u, 1u, 2u, 3u);
     let lanes = min(rows, vec4<u32>(params.pitch - 1u)) - vec4<u32>(rows.x);
+#if BROADCAST
+    let own_lane = lanes[min(subgroup_thread, 3u)];
+#else
+    let own_lane = 0u;
+#endif
     let pitch = params.pitch;
     let depth = channels();
     let plane = source_plane();
@@ -171,30 +204,27 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #if COLUMNS_8
                 let x_1 = values(0u, at_1, has_1);
 #endif
-                let w_0 = weight_at(0u, w);
-                sum_00 = add_product(sum_00, w_0, x_0);
+                let ws = row_weights(0u, w, lanes, own_lane);
+                sum_00 = add_product(sum_00, ws[0], x_0);
 #if COLUMNS_8
-                sum_01 = add_product(sum_01, w_0, x_1);
+                sum_01 = add_product(sum_01, ws[0], x_1);
 #endif
 #if ROWS_8
-                let w_1 = weight_at(0u, w + lanes.y);
-                sum_10 = add_product(sum_10, w_1, x_0);
+                sum_10 = add_product(sum_10, ws[1], x_0);
 #if COLUMNS_8
-                sum_11 = add_product(sum_11, w_1, x_1);
+                sum_11 = add_product(sum_11, ws[1], x_1);
 #endif
 #endif
 #if ROWS_12
-                let w_2 = weight_at(0u, w + lanes.z);
-                sum_20 = add_product(sum_20, w_2, x_0);
+                sum_20 = add_product(sum_20, ws[2], x_0);
 #if COLUMNS_8
-                sum_21 = add_product(sum_21, w_2, x_1);
+                sum_21 = add_product(sum_21, ws[2], x_1);
 #endif
 #endif
 #if ROWS_16
-                let w_3 = weight_at(0u, w + lanes.w);
-                sum_30 = add_product(sum_30, w_3, x_0);
+                sum_30 = add_product(sum_30, ws[3], x_0);
 #if COLUMNS_8
-                sum_31 = add_product(sum_31, w_3, x_1);
+                sum_31 = add_product(sum_31, ws[3], x_1);
 #endif
 #endif
 #if TWO_TERMS
@@ -202,30 +232,27 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #if COLUMNS_8
                 let v_1 = values(1u, at_1, has_1);
 #endif
-                let u_0 = weight_at(1u, w);
-                sum_00 = add_product(sum_00, u_0, v_0);
+                let us = row_weights(1u, w, lanes, own_lane);
+                sum_00 = add_product(sum_00, us[0], v_0);
 #if COLUMNS_8
-                sum_01 = add_product(sum_01, u_0, v_1);
+                sum_01 = add_product(sum_01, us[0], v_1);
 #endif
 #if ROWS_8
-                let u_1 = weight_at(1u, w + lanes.y);
-                sum_10 = add_product(sum_10, u_1, v_0);
+                sum_10 = add_product(sum_10, us[1], v_0);
 #if COLUMNS_8
-                sum_11 = add_product(sum_11, u_1, v_1);
+                sum_11 = add_product(sum_11, us[1], v_1);
 #endif
 #endif
 #if ROWS_12
-                let u_2 = weight_at(1u, w + lanes.z);
-                sum_20 = add_product(sum_20, u_2, v_0);
+                sum_20 = add_product(sum_20, us[2], v_0);
 #if COLUMNS_8
-                sum_21 = add_product(sum_21, u_2, v_1);
+                sum_21 = add_product(sum_21, us[2], v_1);
 #endif
 #endif
 #if ROWS_16
-                let u_3 = weight_at(1u, w + lanes.w);
-                sum_30 = add_product(sum_30, u_3, v_0);
+                sum_30 = add_product(sum_30, us[3], v_0);
 #if COLUMNS_8
-                sum_31 = add_product(sum_31, u_3, v_1);
+                sum_31 = add_product(sum_31, us[3], v_1);
 #endif
 #endif
 #endif

@@ -1,10 +1,10 @@
 //! Dispatches of the two linear kernels.
 
-use super::body::{Product, Tiling, Variant};
+use super::body::{Product, Tiling, Variant, WINDOW};
 use super::kernels::function;
 use super::launch::{Binding, Grid, Launch, Resource, axes, read, u32_of, write};
 use super::params::LinearParams;
-use super::phases::{is_strided, phase};
+use super::phases::{grid, is_strided, phase};
 use super::shader::ShaderKey;
 use super::weights::{Chunk, Layout};
 use crate::error::{Error, Result};
@@ -23,11 +23,11 @@ fn shader(direction: Direction, variant: &Variant, geometry: &[&'static str], ep
 /// The flags that follow from the geometry.
 fn geometry_flags(direction: Direction, geometry: &Geometry, layout: Layout) -> &'static [&'static str] {
     if matches!(layout, Layout::PhasesFastest(_)) {
-        &["MERGED"]
+        &["MERGED", "PHASES"]
     } else if geometry.is_pointwise() {
         &["POINTWISE"]
     } else if is_strided(direction, geometry) {
-        &["STRIDED"]
+        &["STRIDED", "PHASES"]
     } else {
         &[]
     }
@@ -93,9 +93,16 @@ fn chunk_launches(
         (kernel, dilation, pad) = (merged.taps, [1; 3], merged.pad);
     }
     let Product { rows, columns, .. } = product;
-    let variant = body.variant(linear.direction, rows, tiling.is_software);
+    let mut variant = body.variant(linear.direction, rows, tiling.machine);
+    if body.is_windowed(linear.direction, geometry) {
+        variant = variant.windowed();
+    }
     let [tile_rows, tile_columns] = variant.tile;
-    let (row_tiles, column_tiles) = (rows.div_ceil(tile_rows), columns.div_ceil(tile_columns));
+    let (row_tiles, mut column_tiles) = (rows.div_ceil(tile_rows), columns.div_ceil(tile_columns));
+    if body.is_windowed(linear.direction, geometry) {
+        let [z, y, x] = grid(linear.direction, geometry);
+        column_tiles = geometry.batch * z * y.div_ceil(WINDOW) * x;
+    }
     let work = row_tiles * column_tiles * product.slices;
 
     let [input_z, input_y, input_x] = axes(geometry.input)?;
@@ -255,7 +262,7 @@ pub(super) fn share_flags(share: &Share) -> u32 {
 /// Every variant that [`launches`] can ask for.
 #[cfg(test)]
 pub(super) fn permutations() -> Vec<ShaderKey> {
-    use super::body::LinearBody;
+    use super::body::{LinearBody, Machine};
 
     let epilogues: [&[&'static str]; 13] = [
         &["BIAS", "ACTIVATE", "RELU"],
@@ -276,19 +283,29 @@ pub(super) fn permutations() -> Vec<ShaderKey> {
     for direction in [Direction::Forward, Direction::Adjoint] {
         let geometries: &[&[&'static str]] = match direction {
             Direction::Forward => &[&[], &["POINTWISE"]],
-            Direction::Adjoint => &[&[], &["POINTWISE"], &["STRIDED"], &["MERGED"]],
+            Direction::Adjoint => &[&[], &["POINTWISE"], &["STRIDED", "PHASES"], &["MERGED", "PHASES"]],
         };
         for body in LinearBody::ALL {
             // Rows that lead to each variant.
             let rows: &[usize] = if body == LinearBody::Rows { &[4, 8, 12, 16] } else { &[16] };
-            let softwares: &[bool] =
-                if matches!(body, LinearBody::Dense | LinearBody::Direct) { &[false] } else { &[false, true] };
-            for (rows, is_software) in rows.iter().flat_map(|rows| softwares.iter().map(move |s| (*rows, *s))) {
-                let variant = body.variant(direction, rows, is_software);
+            let machines: &[Machine] = match body {
+                LinearBody::Dense | LinearBody::Direct => &[Machine::Hardware],
+                LinearBody::Rows => &[Machine::Hardware, Machine::Software, Machine::SoftwareWithSubgroups],
+                _ => &[Machine::Hardware, Machine::Software],
+            };
+            let plain = rows.iter().flat_map(|rows| machines.iter().map(|m| body.variant(direction, *rows, *m)));
+            let mut variants: Vec<Variant> = plain.collect();
+            if body == LinearBody::Direct {
+                variants.push(variants[0].clone().windowed());
+            }
+            for variant in variants {
                 let suits = |geometry: &[&str]| match body {
                     LinearBody::Dense => geometry == ["POINTWISE"],
                     LinearBody::Rows => true,
-                    _ => geometry != ["MERGED"],
+                    LinearBody::Direct if variant.flags.contains(&"WINDOW") => {
+                        geometry != ["POINTWISE"] && !geometry.contains(&"MERGED")
+                    }
+                    _ => !geometry.contains(&"MERGED"),
                 };
                 for geometry in geometries.iter().filter(|geometry| suits(geometry)) {
                     for terms in [&[] as &[&'static str], &["PARTS"], &["TWO_TERMS"], &["TWO_TERMS", "PARTS"]] {
@@ -304,7 +321,7 @@ pub(super) fn permutations() -> Vec<ShaderKey> {
     for activation in super::tests::fusible_activations() {
         let flag = function(&activation).0;
         for before in [&[] as &[&'static str], &["BIAS"], &["SUMMAND"], &["BIAS", "SUMMAND"]] {
-            let variant = LinearBody::Direct.variant(Direction::Forward, 16, false);
+            let variant = LinearBody::Direct.variant(Direction::Forward, 16, Machine::Hardware);
             keys.push(shader(Direction::Forward, &variant, &[], &[before, &["ACTIVATE", flag]].concat()));
         }
     }

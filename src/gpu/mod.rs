@@ -24,6 +24,6 @@ mod timing;
 mod tune;
 mod weights;
 
-pub use body::LinearBody;
+pub use body::{LinearBody, Machine};
 pub use device::{AdapterInfo, AdapterKind, Gpu};
 pub use executor::{GpuExecutor, GpuOptions};

@@ -13,6 +13,14 @@ pub(super) fn phase(geometry: &Geometry) -> [usize; 3] {
     std::array::from_fn(|axis| geometry.input[axis].div_ceil(geometry.stride[axis]))
 }
 
+/// Outputs that have the same taps, in each axis.
+pub(super) fn grid(direction: Direction, geometry: &Geometry) -> [usize; 3] {
+    match direction {
+        Direction::Forward => geometry.output,
+        Direction::Adjoint => phase(geometry),
+    }
+}
+
 /// The phases of a strided adjoint as rows of one product. A position j of each phase takes values from j + `pad` − u for
 /// the product's taps u; many a phase has a weight of 0 there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

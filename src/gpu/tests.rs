@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use naga::valid::{Capabilities, ValidationFlags, Validator};
+use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
 
 use super::shader::ShaderKey;
 use super::{kernels, linear, params};
@@ -59,9 +59,14 @@ fn parse(key: &ShaderKey) -> naga::Module {
 fn every_variant_is_valid_and_within_the_smallest_devices_limits() {
     for key in every_variant() {
         let module = parse(&key);
-        // No capabilities: nothing beyond what every device has.
-        let valid = Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(&module);
-        valid.unwrap_or_else(|error| panic!("{key}: {}", error.emit_to_string(&key.text().unwrap().wgsl)));
+        // Nothing beyond what every device has, but where a flag says so.
+        let capabilities =
+            if key.flags.contains(&"BROADCAST") { Capabilities::SUBGROUP } else { Capabilities::empty() };
+        let mut validator = Validator::new(ValidationFlags::all(), capabilities);
+        validator.subgroup_stages(ShaderStages::COMPUTE).subgroup_operations(SubgroupOperationSet::BALLOT);
+        validator
+            .validate(&module)
+            .unwrap_or_else(|error| panic!("{key}: {}", error.emit_to_string(&key.text().unwrap().wgsl)));
 
         let sizes = module.to_ctx();
         let (mut storages, mut workgroup) = (0, 0);
