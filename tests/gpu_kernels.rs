@@ -143,6 +143,30 @@ fn outputs_one_above_another_share_values() {
 }
 
 #[test]
+fn values_that_lie_together_are_loaded_as_vectors() {
+    let mut seed = 0;
+    // Planes of whole fours and one position, whole and odd depths.
+    for (groups, channels, positions) in
+        [(1, [5, 7], 4), (2, [8, 6], 36), (1, [33, 40], 68), (1, [16, 36], 1), (3, [8, 4], 1), (1, [6, 64], 1)]
+    {
+        for body in [LinearBody::Tiles32, LinearBody::Tiles64, LinearBody::Tiles128] {
+            for direction in [Direction::Forward, Direction::Adjoint] {
+                seed += 1;
+                let mut random = Random(seed);
+                let plane = [1, 1, positions];
+                let sizes = convolution(groups, channels, 1, [[1, 1], [1, 1], [1, 1], [0, 0]]);
+                let geometry = Geometry { input: plane, output: plane, batch: 35, ..sizes };
+                let case = cases::linear_of(&mut random, direction, geometry);
+                // Tiles for hardware take software long to compile.
+                let machine = (body == LinearBody::Tiles32).then_some(Machine::Hardware);
+                let options = GpuOptions { body: Some(body), machine, ..GpuOptions::default() };
+                check(&format!("vectors, seed {seed}"), &case, &options, tolerance("linear_adjoint", 1e-6));
+            }
+        }
+    }
+}
+
+#[test]
 fn strided_adjoints_of_few_channels_sum_all_phases_at_once() {
     let machines = [None, Some(Machine::Software), Some(Machine::Hardware)];
     let mut seed = 0;

@@ -76,14 +76,22 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
+#if VECTORS
+@group(0) @binding(1) var<storage, read> source_0: array<vec4<f32>>;
+#else
 @group(0) @binding(1) var<storage, read> source_0: array<f32>;
+#endif
 #if SCALAR_WEIGHTS
 @group(0) @binding(2) var<storage, read> weight_0: array<f32>;
 #else
 @group(0) @binding(2) var<storage, read> weight_0: array<vec4<f32>>;
 #endif
 #if TWO_TERMS
+#if VECTORS
+@group(0) @binding(3) var<storage, read> source_1: array<vec4<f32>>;
+#else
 @group(0) @binding(3) var<storage, read> source_1: array<f32>;
+#endif
 #if SCALAR_WEIGHTS
 @group(0) @binding(4) var<storage, read> weight_1: array<f32>;
 #else
@@ -197,6 +205,25 @@ fn next_tap(tap: vec3<u32>, taps: vec3<u32>) -> vec3<u32> {
     return next;
 }
 
+#if VECTORS
+// The wanted part of four values of a term's source that lie together; number i of such fours.
+fn source_four(term: u32, i: u32) -> vec4<f32> {
+#if TWO_TERMS
+    if term == 1u {
+#if PARTS
+        return take_parts(source_1[i], params.part_1);
+#else
+        return source_1[i];
+#endif
+    }
+#endif
+#if PARTS
+    return take_parts(source_0[i], params.part_0);
+#else
+    return source_0[i];
+#endif
+}
+#else
 // The wanted part of a value of a term's source; without PARTS it is all of it.
 fn source_at(term: u32, i: u32) -> f32 {
 #if TWO_TERMS
@@ -214,6 +241,7 @@ fn source_at(term: u32, i: u32) -> f32 {
     return source_0[i];
 #endif
 }
+#endif
 
 // A weight (four, where the tile kernels read them) of a term.
 #if SCALAR_WEIGHTS

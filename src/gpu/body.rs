@@ -223,6 +223,11 @@ impl LinearBody {
         }
     }
 
+    /// Whether it has tiles in workgroup memory.
+    pub(super) fn is_tiled(self) -> bool {
+        self.tile().is_some()
+    }
+
     /// How the body computes a product of so many rows.
     pub(super) fn variant(self, direction: Direction, rows: usize, machine: Machine) -> Variant {
         let is_software = machine.is_software();

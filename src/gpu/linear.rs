@@ -1,6 +1,6 @@
 //! Dispatches of the two linear kernels.
 
-use super::body::{Product, Tiling, Variant, WINDOW};
+use super::body::{LinearBody, Product, Tiling, Variant, WINDOW};
 use super::kernels::function;
 use super::launch::{Binding, Grid, Launch, Resource, axes, read, u32_of, write};
 use super::params::LinearParams;
@@ -28,6 +28,30 @@ fn geometry_flags(direction: Direction, geometry: &Geometry, layout: Layout) -> 
         &["POINTWISE"]
     } else if is_strided(direction, geometry) {
         &["STRIDED", "PHASES"]
+    } else {
+        &[]
+    }
+}
+
+/// The flags for values of the source that lie together in fours, so that tiles load them as vectors.
+fn vector_flags(direction: Direction, geometry: &Geometry, chunk: &Chunk, body: LinearBody) -> &'static [&'static str] {
+    if !body.is_tiled() || !geometry.is_pointwise() {
+        return &[];
+    }
+    let plane: usize = geometry.input.iter().product();
+    // What is summed over lies together where a plane is one position: all that begins there must be whole fours.
+    let depth = match direction {
+        Direction::Forward => geometry.in_channels / geometry.groups,
+        Direction::Adjoint => chunk.m_len,
+    };
+    let per_group = match direction {
+        Direction::Forward => depth,
+        Direction::Adjoint => geometry.out_channels / geometry.groups,
+    };
+    if plane % 4 == 0 {
+        &["VECTORS", "QUADS"]
+    } else if plane == 1 && depth % 4 == 0 && per_group % 4 == 0 {
+        &["VECTORS", "TOGETHER"]
     } else {
         &[]
     }
@@ -163,7 +187,7 @@ fn chunk_launches(
         ..LinearParams::default()
     };
 
-    let mut flags = Vec::new();
+    let mut flags = vector_flags(linear.direction, geometry, chunk, body).to_vec();
     let mut bindings = Vec::with_capacity(9);
     for (term, at) in linear.terms.iter().zip([1, 3]) {
         let resource = Resource::Weight { weight: term.weight, groups: geometry.groups, layout, chunk: index };
@@ -262,7 +286,7 @@ pub(super) fn share_flags(share: &Share) -> u32 {
 /// Every variant that [`launches`] can ask for.
 #[cfg(test)]
 pub(super) fn permutations() -> Vec<ShaderKey> {
-    use super::body::{LinearBody, Machine};
+    use super::body::Machine;
 
     let epilogues: [&[&'static str]; 13] = [
         &["BIAS", "ACTIVATE", "RELU"],
@@ -281,10 +305,11 @@ pub(super) fn permutations() -> Vec<ShaderKey> {
     ];
     let mut keys = Vec::new();
     for direction in [Direction::Forward, Direction::Adjoint] {
-        let geometries: &[&[&'static str]] = match direction {
-            Direction::Forward => &[&[], &["POINTWISE"]],
-            Direction::Adjoint => &[&[], &["POINTWISE"], &["STRIDED", "PHASES"], &["MERGED", "PHASES"]],
-        };
+        let mut geometries: Vec<&[&'static str]> =
+            vec![&[], &["POINTWISE"], &["POINTWISE", "VECTORS", "QUADS"], &["POINTWISE", "VECTORS", "TOGETHER"]];
+        if direction == Direction::Adjoint {
+            geometries.extend([&["STRIDED", "PHASES"], &["MERGED", "PHASES"]] as [&[_]; 2]);
+        }
         for body in LinearBody::ALL {
             // Rows that lead to each variant.
             let rows: &[usize] = if body == LinearBody::Rows { &[4, 8, 12, 16] } else { &[16] };
@@ -299,13 +324,15 @@ pub(super) fn permutations() -> Vec<ShaderKey> {
                 variants.push(variants[0].clone().windowed());
             }
             for variant in variants {
-                let suits = |geometry: &[&str]| match body {
-                    LinearBody::Dense => geometry == ["POINTWISE"],
-                    LinearBody::Rows => true,
-                    LinearBody::Direct if variant.flags.contains(&"WINDOW") => {
-                        geometry != ["POINTWISE"] && !geometry.contains(&"MERGED")
+                let suits = |geometry: &[&str]| {
+                    let has = |flag| geometry.contains(&flag);
+                    match body {
+                        LinearBody::Dense => geometry == ["POINTWISE"],
+                        LinearBody::Rows => !has("VECTORS"),
+                        LinearBody::Direct if variant.flags.contains(&"WINDOW") => !has("POINTWISE") && !has("MERGED"),
+                        LinearBody::Direct => !has("VECTORS") && !has("MERGED"),
+                        _ => !has("MERGED"),
                     }
-                    _ => !geometry.contains(&"MERGED"),
                 };
                 for geometry in geometries.iter().filter(|geometry| suits(geometry)) {
                     for terms in [&[] as &[&'static str], &["PARTS"], &["TWO_TERMS"], &["TWO_TERMS", "PARTS"]] {
