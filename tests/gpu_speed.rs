@@ -13,8 +13,8 @@ use relprop::plan::{Direction, Epilogue, Executor, Geometry, Linear, Part, Step,
 use relprop::rules::WeightForm;
 use support::plans::Case;
 
-/// C = AᵀB, with 16 rows × four columns a thread and no workgroup memory: the fastest of some twenty forms tried on
-/// Mesa 25. A lies as K × M, B as K × N, C as M × N; all sizes are 512.
+/// C = AᵀB, with 16 rows × four columns a thread and no workgroup memory: a measure that stays the same. 16 × 16 outputs
+/// a thread are 1.25 × as fast on Mesa 25. A lies as K × M, B as K × N, C as M × N; all sizes are 512.
 const PLAIN: &str = "
 const SIZE: u32 = 512u;
 @group(0) @binding(0) var<storage, read> a: array<vec4<f32>>;

@@ -114,7 +114,7 @@ impl Tiling {
         let m_per_group = geometry.out_channels / geometry.groups;
         let body = self.body(&Product::of(direction, geometry, geometry.groups, m_per_group));
         let layout = match (direction, body, Merged::of(direction, geometry)) {
-            (Direction::Adjoint, LinearBody::Rows, Some(merged)) => Layout::PhasesFastest(merged),
+            (Direction::Adjoint, LinearBody::Rows, Some(merged)) => Layout::Merged(merged),
             (Direction::Adjoint, LinearBody::Rows, None) => Layout::InputsFastest,
             _ => Layout::OutputsFastest,
         };

@@ -22,7 +22,7 @@ fn shader(direction: Direction, variant: &Variant, geometry: &[&'static str], ep
 
 /// The flags that follow from the geometry.
 fn geometry_flags(direction: Direction, geometry: &Geometry, layout: Layout) -> &'static [&'static str] {
-    if matches!(layout, Layout::PhasesFastest(_)) {
+    if matches!(layout, Layout::Merged(_)) {
         &["MERGED", "PHASES"]
     } else if geometry.is_pointwise() {
         &["POINTWISE"]
@@ -48,9 +48,9 @@ fn vector_flags(direction: Direction, geometry: &Geometry, chunk: &Chunk, body: 
         Direction::Forward => depth,
         Direction::Adjoint => geometry.out_channels / geometry.groups,
     };
-    if plane % 4 == 0 {
+    if plane.is_multiple_of(4) {
         &["VECTORS", "QUADS"]
-    } else if plane == 1 && depth % 4 == 0 && per_group % 4 == 0 {
+    } else if plane == 1 && depth.is_multiple_of(4) && per_group.is_multiple_of(4) {
         &["VECTORS", "TOGETHER"]
     } else {
         &[]
@@ -112,7 +112,7 @@ fn chunk_launches(
     let mut product = Product::of(linear.direction, geometry, chunk.groups, chunk.m_len);
     // With its phases merged, a product has a kernel without strides of its own.
     let Geometry { mut kernel, mut dilation, mut pad, .. } = *geometry;
-    if let Layout::PhasesFastest(merged) = &layout {
+    if let Layout::Merged(merged) = &layout {
         product = product.merged(merged);
         (kernel, dilation, pad) = (merged.taps, [1; 3], merged.pad);
     }

@@ -43,7 +43,7 @@ impl Merged {
             return None;
         }
         let Geometry { kernel, stride, dilation, pad, .. } = geometry;
-        let first = |axis: usize| (pad[axis] + stride[axis] - 1) / stride[axis];
+        let first = |axis: usize| pad[axis].div_ceil(stride[axis]);
         let taps = |axis: usize| {
             // Phase o takes values from j + (o + pad − k·dilation)/stride, where that is whole: from all of
             // ⌈(pad − (kernel − 1)·dilation)/stride⌉ to `first`.

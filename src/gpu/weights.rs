@@ -25,7 +25,7 @@ pub(super) enum Layout {
     /// `[group][tap][m][c]`, c padded with zeros to whole vectors of four.
     InputsFastest,
     /// `[group][merged tap][m][phase and c]`, phases and c padded together, with zeros where a phase lacks a tap.
-    PhasesFastest(Merged),
+    Merged(Merged),
 }
 
 impl Layout {
@@ -34,7 +34,7 @@ impl Layout {
         let c_len = geometry.in_channels / geometry.groups;
         match self {
             Layout::OutputsFastest | Layout::InputsFastest => [geometry.taps(), c_len],
-            Layout::PhasesFastest(merged) => [merged.taps.iter().product(), merged.phases * c_len],
+            Layout::Merged(merged) => [merged.taps.iter().product(), merged.phases * c_len],
         }
     }
 }
@@ -44,7 +44,7 @@ impl Chunk {
     pub fn pitch(&self, geometry: &Geometry, layout: Layout) -> usize {
         match layout {
             Layout::OutputsFastest => self.m_len.div_ceil(4),
-            Layout::InputsFastest | Layout::PhasesFastest(_) => layout.sizes(geometry)[1].div_ceil(4),
+            Layout::InputsFastest | Layout::Merged(_) => layout.sizes(geometry)[1].div_ceil(4),
         }
     }
 }
@@ -104,12 +104,12 @@ pub(super) fn pack(weight: &Weight, geometry: &Geometry, chunk: &Chunk, layout: 
     let pitch = chunk.pitch(geometry, layout) * 4;
     let (slow_len, [m_step, c_step]) = match layout {
         Layout::OutputsFastest => (c_len, [1, pitch]),
-        Layout::InputsFastest | Layout::PhasesFastest(_) => (chunk.m_len, [pitch, 1]),
+        Layout::InputsFastest | Layout::Merged(_) => (chunk.m_len, [pitch, 1]),
     };
     let [packed_taps, _] = layout.sizes(geometry);
     // For each tap of the kernel, where it goes: a tap, and a phase.
     let mut places: Vec<[usize; 2]> = (0..taps).map(|tap| [tap, 0]).collect();
-    if let Layout::PhasesFastest(merged) = layout {
+    if let Layout::Merged(merged) = layout {
         for (tap, phase) in (0..packed_taps).flat_map(|tap| (0..merged.phases).map(move |phase| (tap, phase))) {
             if let Some(k) = merged.kernel_tap(geometry, phase, tap) {
                 places[k] = [tap, phase];
