@@ -1,9 +1,8 @@
-// The linear kernels with HEIGHT outputs a thread, one above another: for depthwise and other small groups, whose taps lie
+// The linear kernels with HEIGHT outputs a thread (four, or with TALL eight), one above another: for depthwise and other small groups, whose taps lie
 // a line apart or whole strides. From one tap to the next below, all but one of the outputs take a value that another one
 // took before: each is read once and handed on. `work` counts threads; neighbours take neighbouring positions of a line.
 
 const THREADS: u32 = 64u;
-const HEIGHT: u32 = 4u;
 
 // A value of a term's source, or 0 where there is none.
 fn value_at(term: u32, i: i32, has: bool) -> f32 {
@@ -41,6 +40,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let weights_channel = weight_index(slice, 0u, 1u, row) - weights_0;
     let all_walks = select(0u, walks(), is_work);
     var sums = vec4<f32>();
+#if TALL
+    var sums_below = vec4<f32>();
+#endif
     for (var r = 0u; r < all_walks; r++) {
         let walk = find_walk(slice, r);
         let top = column.origin.y + walk.shift;
@@ -59,20 +61,44 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                     var y = top;
                     var w = weights_at;
                     var window_0 = vec4<f32>();
+#if TALL
+                    var below_0 = vec4<f32>();
+#endif
 #if TWO_TERMS
                     var window_1 = vec4<f32>();
+#if TALL
+                    var below_1 = vec4<f32>();
+#endif
 #endif
                     // The first values only fill the window.
                     for (var u = 1u; u < walk.count + HEIGHT; u++) {
                         let has = inside && u32(y) < sizes.y;
+#if TALL
+                        window_0 = vec4<f32>(window_0.yzw, below_0.x);
+                        below_0 = vec4<f32>(below_0.yzw, value_at(0u, at, has));
+#else
                         window_0 = vec4<f32>(window_0.yzw, value_at(0u, at, has));
+#endif
 #if TWO_TERMS
+#if TALL
+                        window_1 = vec4<f32>(window_1.yzw, below_1.x);
+                        below_1 = vec4<f32>(below_1.yzw, value_at(1u, at, has));
+#else
                         window_1 = vec4<f32>(window_1.yzw, value_at(1u, at, has));
 #endif
+#endif
                         if u >= HEIGHT {
-                            sums = fma(vec4<f32>(weight_at(0u, w)), window_0, sums);
+                            let w_0 = vec4<f32>(weight_at(0u, w));
+                            sums = fma(w_0, window_0, sums);
+#if TALL
+                            sums_below = fma(w_0, below_0, sums_below);
+#endif
 #if TWO_TERMS
-                            sums = fma(vec4<f32>(weight_at(1u, w)), window_1, sums);
+                            let w_1 = vec4<f32>(weight_at(1u, w));
+                            sums = fma(w_1, window_1, sums);
+#if TALL
+                            sums_below = fma(w_1, below_1, sums_below);
+#endif
 #endif
                             w = u32(i32(w) + weights_step);
                         }
@@ -91,6 +117,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let step = result_step();
     let count = select(0u, results_below(first, slice), is_work);
     for (var j = 0u; j < count; j++) {
-        finish(ending, at + j * step, ending.channel + row, sums[j]);
+#if TALL
+        let sum = select(sums, sums_below, j >= 4u)[j % 4u];
+#else
+        let sum = sums[j];
+#endif
+        finish(ending, at + j * step, ending.channel + row, sum);
     }
 }

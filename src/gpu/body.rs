@@ -36,8 +36,8 @@ pub enum Machine {
     SoftwareWithSubgroups,
 }
 
-/// `HEIGHT` of `shaders/shared/linear_window.wgsl`.
-pub(super) const WINDOW: usize = 4;
+/// Fewest lines of outputs that are worth a window of them for each thread.
+const LEAST_LINES: usize = 4;
 
 /// Threads of a subgroup that [`Machine::SoftwareWithSubgroups`] has: a whole workgroup of [`LinearBody::Rows`].
 const BROADCAST_THREADS: u32 = 8;
@@ -209,7 +209,7 @@ impl LinearBody {
     pub(super) fn is_windowed(self, direction: Direction, geometry: &Geometry) -> bool {
         let [_, stride, _] = geometry.stride;
         let shares = geometry.kernel[1] > stride && stride % geometry.dilation[1] == 0;
-        self == LinearBody::Direct && shares && grid(direction, geometry)[1] >= WINDOW
+        self == LinearBody::Direct && shares && grid(direction, geometry)[1] >= LEAST_LINES
     }
 
     /// Rows, columns and depth of a tile, for bodies with tiles in workgroup memory. Each is as deep as two tiles of
@@ -291,10 +291,13 @@ pub(super) struct Variant {
 }
 
 impl Variant {
-    /// [`LinearBody::Direct`] with [`WINDOW`] outputs a thread.
-    pub fn windowed(mut self) -> Variant {
+    /// [`LinearBody::Direct`] with a window of outputs a thread: hardware needs many threads, software short ways to begin.
+    pub fn windowed(mut self, machine: Machine) -> Variant {
+        let height = if machine.is_software() { 8 } else { 4 };
         self.flags.push("WINDOW");
-        self.tile = [1, WINDOW];
+        self.flags.extend(machine.is_software().then_some("TALL"));
+        self.constants.push(("HEIGHT", height));
+        self.tile = [1, height as usize];
         self
     }
 }

@@ -1,6 +1,6 @@
 //! Dispatches of the two linear kernels.
 
-use super::body::{LinearBody, Product, Tiling, Variant, WINDOW};
+use super::body::{LinearBody, Product, Tiling, Variant};
 use super::kernels::function;
 use super::launch::{Binding, Grid, Launch, Resource, axes, read, u32_of, write};
 use super::params::LinearParams;
@@ -119,13 +119,13 @@ fn chunk_launches(
     let Product { rows, columns, .. } = product;
     let mut variant = body.variant(linear.direction, rows, tiling.machine);
     if body.is_windowed(linear.direction, geometry) {
-        variant = variant.windowed();
+        variant = variant.windowed(tiling.machine);
     }
     let [tile_rows, tile_columns] = variant.tile;
     let (row_tiles, mut column_tiles) = (rows.div_ceil(tile_rows), columns.div_ceil(tile_columns));
     if body.is_windowed(linear.direction, geometry) {
         let [z, y, x] = grid(linear.direction, geometry);
-        column_tiles = geometry.batch * z * y.div_ceil(WINDOW) * x;
+        column_tiles = geometry.batch * z * y.div_ceil(tile_columns) * x;
     }
     let work = row_tiles * column_tiles * product.slices;
 
@@ -321,7 +321,8 @@ pub(super) fn permutations() -> Vec<ShaderKey> {
             let plain = rows.iter().flat_map(|rows| machines.iter().map(|m| body.variant(direction, *rows, *m)));
             let mut variants: Vec<Variant> = plain.collect();
             if body == LinearBody::Direct {
-                variants.push(variants[0].clone().windowed());
+                let windowed = [Machine::Hardware, Machine::Software].map(|m| variants[0].clone().windowed(m));
+                variants.extend(windowed);
             }
             for variant in variants {
                 let suits = |geometry: &[&str]| {
