@@ -7,6 +7,8 @@
 // As a matrix product: rows are c, columns (n, q), the depth (tap, m) with m fastest.
 // STRIDED: the outputs q ≡ o (mod stride) are a phase of their own, for every o: all of them have the same taps, those with
 // k·dilation ≡ o + pad, and the product of a phase has no holes. Its columns are (n, j) with q = j·stride + o.
+// MERGED: all phases are rows of one product, (o, c) with c fastest; its taps are the shifts that lead some phase to a
+// value, with weights of 0 for the others. For few channels: each value is read once for all phases.
 // Dispatch: row tiles fastest, then column tiles, then phases, then groups, in workgroups folded into two dimensions; what
 // a tile is says the body's file.
 
@@ -28,8 +30,26 @@ fn result_plane() -> u32 {
     return params.input_plane;
 }
 
+fn input_sizes() -> vec3<u32> {
+    return axes(params.input_z, params.input_y, params.input_x);
+}
+
 fn result_channel(slice: Slice, row: u32) -> u32 {
     return (params.group_first + slice.group) * params.c_per_group + row;
+}
+
+fn phase_sizes() -> vec3<u32> {
+    return axes(params.phase_z, params.phase_y, params.phase_x);
+}
+
+// Sample and number in the phase of a column.
+fn column_place(column: u32) -> vec2<u32> {
+    let plane = params.phase_z * params.phase_y * params.phase_x;
+    return vec2<u32>(column / plane, column % plane);
+}
+
+fn is_inside(q: vec3<u32>) -> bool {
+    return q.x < params.input_z && q.y < params.input_y && q.z < params.input_x;
 }
 
 #if STRIDED
@@ -60,39 +80,17 @@ fn find_slice(i: u32) -> Slice {
     if taps.x * taps.y * taps.z == 0u {
         taps = vec3<u32>();
     }
-    return Slice(i / phases, taps, vec3<u32>(vec3<i32>(z.y, y.y, x.y)), vec3<i32>(z.z, y.z, x.z), offset);
-}
-
-fn tap_shift(slice: Slice, tap: vec3<u32>) -> vec3<i32> {
-    let strides = axes(params.stride_z, params.stride_y, params.stride_x);
     let steps = axes(params.tap_step_z, params.tap_step_y, params.tap_step_x);
-    let dilations = axes(params.dilation_z, params.dilation_y, params.dilation_x);
-    // A whole number: a step is the least for which it is.
-    return slice.shift - vec3<i32>(tap * (steps * dilations / strides));
-}
-
-fn tap_number(slice: Slice, tap: vec3<u32>) -> u32 {
-    let k = slice.first + tap * axes(params.tap_step_z, params.tap_step_y, params.tap_step_x);
-    return (k.x * params.kernel_y + k.y) * params.kernel_x + k.z;
-}
-
-fn phase_sizes() -> vec3<u32> {
-    return axes(params.phase_z, params.phase_y, params.phase_x);
-}
-
-// Sample and number in the phase of a column.
-fn column_place(column: u32) -> vec2<u32> {
-    let plane = params.phase_z * params.phase_y * params.phase_x;
-    return vec2<u32>(column / plane, column % plane);
+    let first = vec3<u32>(vec3<i32>(z.y, y.y, x.y)) * kernel_strides();
+    // Whole numbers: a step is the least for which they are.
+    let shifts = vec3<i32>(steps * axes(params.dilation_z, params.dilation_y, params.dilation_x) / strides);
+    let numbers = steps * kernel_strides();
+    return Slice(i / phases, taps, first.x + first.y + first.z, numbers, vec3<i32>(z.z, y.z, x.z), -shifts, offset);
 }
 
 // The output position of a column.
 fn result_position(number: u32, slice: Slice) -> vec3<u32> {
     return unflat(number, phase_sizes()) * axes(params.stride_z, params.stride_y, params.stride_x) + slice.offset;
-}
-
-fn is_inside(q: vec3<u32>) -> bool {
-    return q.x < params.input_z && q.y < params.input_y && q.z < params.input_x;
 }
 
 // The index of a column's output in channel 0, or NOWHERE.
@@ -104,49 +102,136 @@ fn result_index(column: u32, slice: Slice) -> u32 {
 }
 #else
 fn find_slice(i: u32) -> Slice {
-    return Slice(i, kernel_sizes(), vec3<u32>(), vec3<i32>(), vec3<u32>());
+    let dilations = vec3<i32>(axes(params.dilation_z, params.dilation_y, params.dilation_x));
+    return Slice(i, kernel_sizes(), 0u, kernel_strides(), vec3<i32>(), -dilations, vec3<u32>());
 }
 
-fn tap_shift(slice: Slice, tap: vec3<u32>) -> vec3<i32> {
-    return -vec3<i32>(tap * axes(params.dilation_z, params.dilation_y, params.dilation_x));
+#if MERGED
+// The column, or NOWHERE: where its outputs lie, only the rows know.
+fn result_index(column: u32, slice: Slice) -> u32 {
+    return select(NOWHERE, column, column < params.columns);
 }
 
-fn tap_number(slice: Slice, tap: vec3<u32>) -> u32 {
-    return (tap.x * params.kernel_y + tap.y) * params.kernel_x + tap.z;
+// Stores four rows' sums of a column, as far as there are so many rows and their phases so many positions.
+fn store_rows(ending: Ending, column: u32, row: u32, sums: vec4<f32>) {
+    if column == NOWHERE {
+        return;
+    }
+    let strides = axes(params.stride_z, params.stride_y, params.stride_x);
+    let place = column_place(column);
+    let corner = unflat(place.y, phase_sizes()) * strides;
+    let count = min(4u, ending.rows - min(row, ending.rows));
+    for (var r = 0u; r < count; r++) {
+        let phase = (row + r) / params.c_per_group;
+        let q = corner + unflat(phase, strides);
+        if is_inside(q) {
+            let at = place.x * params.c_total * params.input_plane + u32(flat(vec3<i32>(q), input_sizes()));
+            finish(ending, at, ending.channel + row + r - phase * params.c_per_group, sums[r]);
+        }
+    }
 }
-
+#else
 // The index of a column's output in channel 0, or NOWHERE.
 fn result_index(column: u32, slice: Slice) -> u32 {
     let n = column / params.input_plane;
     return select(NOWHERE, n * (params.c_total - 1u) * params.input_plane + column, column < params.columns);
 }
 #endif
+#endif
+
+// The index of a sample's first source value.
+fn source_base(n: u32, slice: Slice) -> i32 {
+    let channel = (params.group_first + slice.group) * params.m_per_group + params.m_first;
+    return i32((n * params.m_total + channel) * params.output_plane);
+}
+
+// The column of a position: of an input, or with STRIDED and MERGED of a phase's one.
+fn column_at(n: u32, position: vec3<u32>, slice: Slice) -> Column {
+#if STRIDED
+    let origin = vec3<i32>(position);
+#else
+    let origin = vec3<i32>(position + axes(params.pad_z, params.pad_y, params.pad_x));
+#endif
+    return Column(source_base(n, slice) + flat(origin, source_sizes()), origin);
+}
 
 fn find_column(column: u32, slice: Slice) -> Column {
-    let channel = (params.group_first + slice.group) * params.m_per_group + params.m_first;
-#if STRIDED
-    let place = column_place(column);
-    let inside = column < params.columns && is_inside(result_position(place.y, slice));
-    let n = place.x;
-    var origin = vec3<i32>(unflat(place.y, phase_sizes()));
-#else
-    let n = column / params.input_plane;
-    let q = column % params.input_plane;
-    let inside = column < params.columns;
-#endif
-    let base = i32((n * params.m_total + channel) * params.output_plane);
 #if POINTWISE
-    return Column(base + i32(q), vec3<i32>(select(FAR, 0, inside), 0, 0));
+    let n = column / params.input_plane;
+    let at = source_base(n, slice) + i32(column % params.input_plane);
+    return Column(at, vec3<i32>(select(FAR, 0, column < params.columns), 0, 0));
 #else
-#if !STRIDED
-    let position = unflat(q, axes(params.input_z, params.input_y, params.input_x));
-    var origin = vec3<i32>(position + axes(params.pad_z, params.pad_y, params.pad_x));
+#if PHASES
+    let place = column_place(column);
+    let position = unflat(place.y, phase_sizes());
+    let n = place.x;
+#else
+    let position = unflat(column % params.input_plane, input_sizes());
+    let n = column / params.input_plane;
 #endif
-    let at = base + flat(origin, source_sizes());
-    origin.x = select(FAR, origin.x, inside);
-    return Column(at, origin);
+    var inside = column < params.columns;
+#if STRIDED
+    inside = inside && is_inside(result_position(place.y, slice));
+#endif
+    var found = column_at(n, position, slice);
+    found.origin.x = select(FAR, found.origin.x, inside);
+    return found;
 #endif
 }
+
+#if WINDOW
+fn grid_sizes() -> vec3<u32> {
+#if STRIDED
+    return phase_sizes();
+#else
+    return input_sizes();
+#endif
+}
+
+// Rows of the source from an output's value to that of the one below.
+fn window_step() -> u32 {
+    return 1u;
+}
+
+// All taps are one walk, from the last one to the first: that is how their values follow each other.
+fn walks() -> u32 {
+    return 1u;
+}
+
+fn find_walk(slice: Slice, r: u32) -> Walk {
+    let last = slice.taps.y - 1u;
+    return Walk(slice.taps.y, slice.shift.y - i32(last), last * slice.numbers.y, -i32(slice.numbers.y));
+}
+
+// The index of an output in channel 0, and from there to the one below.
+fn result_at(n: u32, position: vec3<u32>, slice: Slice) -> u32 {
+#if STRIDED
+    let q = position * axes(params.stride_z, params.stride_y, params.stride_x) + slice.offset;
+#else
+    let q = position;
+#endif
+    return n * params.c_total * params.input_plane + u32(flat(vec3<i32>(q), input_sizes()));
+}
+
+fn result_step() -> u32 {
+#if STRIDED
+    return params.stride_y * params.input_x;
+#else
+    return params.input_x;
+#endif
+}
+
+// How many outputs of a window there are.
+fn results_below(position: vec3<u32>, slice: Slice) -> u32 {
+#if STRIDED
+    let q = position * axes(params.stride_z, params.stride_y, params.stride_x) + slice.offset;
+    let rows = (params.input_y - min(q.y, params.input_y) + params.stride_y - 1u) / params.stride_y;
+    return select(0u, min(HEIGHT, rows), q.x < params.input_z && q.z < params.input_x);
+#else
+    return min(HEIGHT, params.input_y - min(position.y, params.input_y));
+#endif
+}
+#endif
 
 #if SCALAR_WEIGHTS
 // The index of a row's weight for a tap (its number) and channel.
@@ -168,7 +253,11 @@ fn weights_index(slice: Slice, tap: u32, channel: u32, row: u32) -> u32 {
 #endif
 
 #if DIRECT
+#if WINDOW
+#include "shared/linear_window.wgsl"
+#else
 #include "shared/linear_direct.wgsl"
+#endif
 #else
 #if ROWS
 #include "shared/linear_rows.wgsl"

@@ -7,7 +7,7 @@ mod support;
 use std::sync::OnceLock;
 
 use relprop::cpu::CpuExecutor;
-use relprop::gpu::{Gpu, GpuExecutor, GpuOptions, LinearBody};
+use relprop::gpu::{Gpu, GpuExecutor, GpuOptions, LinearBody, Machine};
 use relprop::plan::{
     Binary, BinaryOp, Direction, Epilogue, Geometry, Linear, Operand, Part, SampleSum, Seed, SeedAmount, SeedRequest,
     Softmax, Step, Term,
@@ -83,32 +83,120 @@ kernels! {
     sample_sum seed
 }
 
+/// Any body of the linear kernels, made for this machine or another one. Tiles for hardware take software long to compile.
+fn some_body(random: &mut Random) -> GpuOptions {
+    let body = random.one_of(&LinearBody::ALL);
+    let machines = [None, Some(Machine::Software), Some(Machine::Hardware)];
+    let compiles_fast = matches!(body, LinearBody::Rows | LinearBody::Direct);
+    let machine = if compiles_fast { random.one_of(&machines) } else { None };
+    GpuOptions { body: Some(body), machine, ..GpuOptions::default() }
+}
+
 #[test]
 fn linear_forward() {
-    every("linear_forward", 100, |random, _| GpuOptions {
-        body: Some(random.one_of(&LinearBody::ALL)),
-        ..GpuOptions::default()
-    });
+    every("linear_forward", 100, |random, _| some_body(random));
 }
 
 #[test]
 fn linear_adjoint() {
-    every("linear_adjoint", 100, |random, _| GpuOptions {
-        body: Some(random.one_of(&LinearBody::ALL)),
-        ..GpuOptions::default()
-    });
+    every("linear_adjoint", 100, |random, _| some_body(random));
+}
+
+/// A convolution of squares of `side`; kernel, stride, dilation and padding are those of [y, x].
+fn convolution(groups: usize, channels: [usize; 2], side: usize, sizes: [[usize; 2]; 4]) -> Geometry {
+    let [kernel, stride, dilation, pad] = sizes;
+    let axes = |[y, x]: [usize; 2]| [1, y, x];
+    let output = |a: usize| (side + 2 * pad[a] - (kernel[a] - 1) * dilation[a] - 1) / stride[a] + 1;
+    Geometry {
+        batch: 2,
+        groups,
+        in_channels: groups * channels[0],
+        out_channels: groups * channels[1],
+        input: [1, side, side + 1],
+        output: [1, output(0), (side + 2 * pad[1] - (kernel[1] - 1) * dilation[1]) / stride[1] + 1],
+        kernel: axes(kernel),
+        stride: axes(stride),
+        dilation: axes(dilation),
+        pad: [0, pad[0], pad[1]],
+    }
+}
+
+#[test]
+fn outputs_one_above_another_share_values() {
+    let mut seed = 0;
+    for (groups, channels, side) in [(5, [1, 1], 11), (3, [1, 2], 8), (2, [2, 1], 13), (1, [3, 2], 9)] {
+        for sizes in [
+            [[3, 3], [1, 1], [1, 1], [1, 1]],
+            [[3, 3], [2, 2], [1, 1], [1, 1]],
+            [[5, 3], [2, 1], [2, 1], [4, 0]],
+            [[4, 1], [3, 2], [1, 1], [0, 0]],
+            [[2, 7], [1, 1], [1, 2], [5, 6]],
+        ] {
+            for direction in [Direction::Forward, Direction::Adjoint] {
+                seed += 1;
+                let mut random = Random(seed);
+                let case = cases::linear_of(&mut random, direction, convolution(groups, channels, side, sizes));
+                let machine = random.one_of(&[None, Some(Machine::Hardware)]);
+                let options = GpuOptions { body: Some(LinearBody::Direct), machine, ..GpuOptions::default() };
+                check(&format!("windows, seed {seed}"), &case, &options, tolerance("linear_adjoint", 1e-6));
+            }
+        }
+    }
+}
+
+#[test]
+fn values_that_lie_together_are_loaded_as_vectors() {
+    let mut seed = 0;
+    // Planes of whole fours and one position, whole and odd depths.
+    for (groups, channels, positions) in
+        [(1, [5, 7], 4), (2, [8, 6], 36), (1, [33, 40], 68), (1, [16, 36], 1), (3, [8, 4], 1), (1, [6, 64], 1)]
+    {
+        for body in [LinearBody::Tiles32, LinearBody::Tiles64, LinearBody::Tiles128] {
+            for direction in [Direction::Forward, Direction::Adjoint] {
+                seed += 1;
+                let mut random = Random(seed);
+                let plane = [1, 1, positions];
+                let sizes = convolution(groups, channels, 1, [[1, 1], [1, 1], [1, 1], [0, 0]]);
+                let geometry = Geometry { input: plane, output: plane, batch: 35, ..sizes };
+                let case = cases::linear_of(&mut random, direction, geometry);
+                // Tiles for hardware take software long to compile.
+                let machine = (body == LinearBody::Tiles32).then_some(Machine::Hardware);
+                let options = GpuOptions { body: Some(body), machine, ..GpuOptions::default() };
+                check(&format!("vectors, seed {seed}"), &case, &options, tolerance("linear_adjoint", 1e-6));
+            }
+        }
+    }
+}
+
+#[test]
+fn strided_adjoints_of_few_channels_sum_all_phases_at_once() {
+    let machines = [None, Some(Machine::Software), Some(Machine::Hardware)];
+    let mut seed = 0;
+    for (groups, channels, side) in [(1, [3, 7], 11), (2, [1, 2], 8), (1, [4, 5], 9), (3, [2, 4], 10)] {
+        for sizes in [
+            [[7, 7], [2, 2], [1, 1], [3, 3]],
+            [[3, 3], [2, 2], [1, 1], [1, 0]],
+            [[2, 5], [2, 3], [1, 2], [0, 2]],
+            [[1, 3], [2, 1], [1, 1], [0, 1]],
+        ] {
+            seed += 1;
+            let mut random = Random(seed);
+            let case = cases::linear_of(&mut random, Direction::Adjoint, convolution(groups, channels, side, sizes));
+            let machine = machines[seed as usize % 3];
+            let options = GpuOptions { body: Some(LinearBody::Rows), machine, ..GpuOptions::default() };
+            check(&format!("phases, seed {seed}"), &case, &options, tolerance("linear_adjoint", 1e-6));
+        }
+    }
 }
 
 /// Few bytes of weights in a dispatch: one to three vectors of four outputs; some bodies pad the inputs to fours too.
 fn split(random: &mut Random, case: &Case) -> GpuOptions {
     let Step::Linear(Linear { geometry, .. }) = &case.plan.forward[0] else { panic!("a linear step is expected") };
-    let inputs = (geometry.in_channels / geometry.groups).next_multiple_of(4);
+    // Sixteen, where phases are rows.
+    let inputs =
+        (geometry.in_channels / geometry.groups).next_multiple_of(if geometry.stride == [1; 3] { 4 } else { 16 });
     let vector = (geometry.taps() * inputs * 16) as u64;
-    GpuOptions {
-        max_weights: Some(vector * random.between(1, 3) as u64),
-        body: Some(random.one_of(&LinearBody::ALL)),
-        ..GpuOptions::default()
-    }
+    GpuOptions { max_weights: Some(vector * random.between(1, 3) as u64), ..some_body(random) }
 }
 
 #[test]
@@ -123,11 +211,7 @@ fn linear_adjoint_with_split_weights() {
 
 /// Few multiply-adds in a dispatch: one tile to a few.
 fn short(random: &mut Random, _: &Case) -> GpuOptions {
-    GpuOptions {
-        max_work: Some(random.one_of(&[1, 1000, 100_000])),
-        body: Some(random.one_of(&LinearBody::ALL)),
-        ..GpuOptions::default()
-    }
+    GpuOptions { max_work: Some(random.one_of(&[1, 1000, 100_000])), ..some_body(random) }
 }
 
 #[test]

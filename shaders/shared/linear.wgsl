@@ -1,7 +1,7 @@
 // What both linear kernels share: parameters, bindings, weights and epilogues.
 //
 // Weights lie as [group][tap][c][m], m fastest and padded with zeros to whole vec4s (`pitch` of them). Both kernels
-// read this one layout, but for ROWS of the adjoint, which reads [group][tap][m][c], c padded. A layer whose weights exceed a binding is run in chunks of groups, or of outputs m: then a
+// read this one layout, but for ROWS of the adjoint, which reads [group][tap][m][c], c padded; with MERGED, phases and c. A layer whose weights exceed a binding is run in chunks of groups, or of outputs m: then a
 // dispatch sees `groups` groups from `group_first` on, and `m_len` outputs of each from `m_first` on.
 
 #include "shared/grid.wgsl"
@@ -77,14 +77,22 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
+#if VECTORS
+@group(0) @binding(1) var<storage, read> source_0: array<vec4<real_1>>;
+#else
 @group(0) @binding(1) var<storage, read> source_0: array<real_1>;
+#endif
 #if SCALAR_WEIGHTS
 @group(0) @binding(2) var<storage, read> weight_0: array<real_2>;
 #else
 @group(0) @binding(2) var<storage, read> weight_0: array<vec4<real_2>>;
 #endif
 #if TWO_TERMS
+#if VECTORS
+@group(0) @binding(3) var<storage, read> source_1: array<vec4<real_3>>;
+#else
 @group(0) @binding(3) var<storage, read> source_1: array<real_3>;
+#endif
 #if SCALAR_WEIGHTS
 @group(0) @binding(4) var<storage, read> weight_1: array<real_4>;
 #else
@@ -131,14 +139,28 @@ struct Column {
 }
 
 // Part of the product: a group, and for a strided adjoint one phase of its output positions. It sums over `taps` taps in
-// each axis; `first` is the first one's place in the kernel, `shift` its shift, and `offset` the first output position.
+// each axis; the first one's number in the kernel is `number` and its shift `shift`, and from one tap to the next they grow
+// by `numbers` and `shifts`. `offset` is the first output position.
 struct Slice {
     group: u32,
     taps: vec3<u32>,
-    first: vec3<u32>,
+    number: u32,
+    numbers: vec3<u32>,
     shift: vec3<i32>,
+    shifts: vec3<i32>,
     offset: vec3<u32>,
 }
+
+#if WINDOW
+// `count` taps of one x and z whose values lie one output's step apart: the first one's shift in y and its number in the
+// kernel beside those of the slice's first tap, and how the number grows from one to the next.
+struct Walk {
+    count: u32,
+    shift: i32,
+    number: u32,
+    numbers: i32,
+}
+#endif
 
 // A position that no shift leads back from.
 const FAR: i32 = 0x20000000;
@@ -164,6 +186,20 @@ fn kernel_sizes() -> vec3<u32> {
     return axes(params.taps / (params.kernel_y * params.kernel_x), params.kernel_y, params.kernel_x);
 }
 
+// How far apart the numbers of a kernel's neighbours are, in each axis.
+fn kernel_strides() -> vec3<u32> {
+    return vec3<u32>(params.kernel_y * params.kernel_x, params.kernel_x, 1u);
+}
+
+fn tap_number(slice: Slice, tap: vec3<u32>) -> u32 {
+    let steps = tap * slice.numbers;
+    return slice.number + steps.x + steps.y + steps.z;
+}
+
+fn tap_shift(slice: Slice, tap: vec3<u32>) -> vec3<i32> {
+    return slice.shift + vec3<i32>(tap) * slice.shifts;
+}
+
 // The tap after this one; x is fastest.
 fn next_tap(tap: vec3<u32>, taps: vec3<u32>) -> vec3<u32> {
     var next = tap + vec3<u32>(0u, 0u, 1u);
@@ -176,6 +212,25 @@ fn next_tap(tap: vec3<u32>, taps: vec3<u32>) -> vec3<u32> {
     return next;
 }
 
+#if VECTORS
+// The wanted part of four values of a term's source that lie together; number i of such fours.
+fn source_four(term: u32, i: u32) -> vec4<f32> {
+#if TWO_TERMS
+    if term == 1u {
+#if PARTS
+        return take_parts(vec4<f32>(source_1[i]), params.part_1);
+#else
+        return vec4<f32>(source_1[i]);
+#endif
+    }
+#endif
+#if PARTS
+    return take_parts(vec4<f32>(source_0[i]), params.part_0);
+#else
+    return vec4<f32>(source_0[i]);
+#endif
+}
+#else
 // The wanted part of a value of a term's source; without PARTS it is all of it.
 fn source_at(term: u32, i: u32) -> f32 {
 #if TWO_TERMS
@@ -193,6 +248,7 @@ fn source_at(term: u32, i: u32) -> f32 {
     return f32(source_0[i]);
 #endif
 }
+#endif
 
 // A weight (four, where the tile kernels read them) of a term.
 fn weight_at(term: u32, i: u32) -> Weight {
@@ -204,23 +260,71 @@ fn weight_at(term: u32, i: u32) -> Weight {
     return Weight(weight_0[i]);
 }
 
-// Stores a finished sum at `index` of the output, which lies in channel `channel`.
-fn finish(index: u32, channel: u32, sum: f32) {
+// What an epilogue needs of the parameters. Software reads a parameter for every thread anew within a loop or branch: an
+// Ending is made before.
+struct Ending {
+    // Rows of the slice, the first one's channel, and values of a channel.
+    rows: u32,
+    channel: u32,
+    plane: u32,
+    accumulate: u32,
+#if FACTOR
+    factor_inner: u32,
+    factor_count: u32,
+    factor_part: u32,
+#endif
+#if DIVIDE
+    divide_inner: u32,
+    divide_count: u32,
+#endif
+    share_flags: u32,
+    scale: f32,
+    epsilon: f32,
+    activation_a: f32,
+    activation_b: f32,
+}
+
+fn make_ending(slice: Slice) -> Ending {
+    return Ending(
+        params.rows,
+        result_channel(slice, 0u),
+        result_plane(),
+        params.accumulate,
+#if FACTOR
+        params.factor_inner,
+        params.factor_count,
+        params.factor_part,
+#endif
+#if DIVIDE
+        params.divide_inner,
+        params.divide_count,
+#endif
+        params.share_flags,
+        params.scale,
+        params.epsilon,
+        params.activation_a,
+        params.activation_b,
+    );
+}
+
+// Stores a finished sum of a channel; `at` is the index of its position in channel 0.
+fn finish(ending: Ending, at: u32, channel: u32, sum: f32) {
+    let index = at + channel * ending.plane;
     var value = sum;
 #if MULTIPLY
 #if FACTOR
-    value *= take_part(f32(factor[(index / params.factor_inner) % params.factor_count]), params.factor_part);
+    value *= take_part(f32(factor[(index / ending.factor_inner) % ending.factor_count]), ending.factor_part);
 #endif
-    if params.accumulate != 0u {
+    if ending.accumulate != 0u {
         value += f32(output[index]);
     }
 #if DIVIDE
-    let z = f32(denominator[(index / params.divide_inner) % params.divide_count]);
-    value = share(value, z, params.scale, params.epsilon, params.share_flags);
+    let z = f32(denominator[(index / ending.divide_inner) % ending.divide_count]);
+    value = share(value, z, ending.scale, ending.epsilon, ending.share_flags);
 #endif
 #else
     // Sums of the chunks that ran before this one.
-    if params.accumulate != 0u {
+    if ending.accumulate != 0u {
         value += f32(output[index]);
     }
 #if BIAS
@@ -230,12 +334,12 @@ fn finish(index: u32, channel: u32, sum: f32) {
     value += f32(summand[index]);
 #endif
 #if ACTIVATE
-    value = activate(value, params.activation_a, params.activation_b, 0.0);
+    value = activate(value, ending.activation_a, ending.activation_b, 0.0);
 #endif
 #if SHARE
-    value = share(f32(relevance[index]), value, params.scale, params.epsilon, params.share_flags);
+    value = share(f32(relevance[index]), value, ending.scale, ending.epsilon, ending.share_flags);
 #if MASK
-    if !keeps(f32(mask[index]), params.share_flags) {
+    if !keeps(f32(mask[index]), ending.share_flags) {
         value = 0.0;
     }
 #endif
@@ -244,23 +348,30 @@ fn finish(index: u32, channel: u32, sum: f32) {
     output[index] = stored(value);
 }
 
-// Stores four rows' sums of a column, as far as there are so many rows.
-fn store_rows(at: u32, slice: Slice, row: u32, sums: vec4<f32>) {
-    if at == NOWHERE {
-        return;
-    }
-    let count = min(4u, params.rows - min(row, params.rows));
-    for (var r = 0u; r < count; r++) {
-        let channel = result_channel(slice, row + r);
-        finish(at + channel * result_plane(), channel, sums[r]);
+#if !MERGED
+// Stores a row's sum of a column whose result_index is `at`.
+fn store(ending: Ending, at: u32, row: u32, sum: f32) {
+    if at != NOWHERE && row < ending.rows {
+        finish(ending, at, ending.channel + row, sum);
     }
 }
 
+// Stores four rows' sums of a column, as far as there are so many rows.
+fn store_rows(ending: Ending, at: u32, row: u32, sums: vec4<f32>) {
+    if at == NOWHERE {
+        return;
+    }
+    let count = min(4u, ending.rows - min(row, ending.rows));
+    for (var r = 0u; r < count; r++) {
+        store(ending, at, row + r, sums[r]);
+    }
+}
+#endif
+
 #if !POINTWISE
-// Whether a shift from a column leads to a value of the source: below 0 is a huge unsigned number.
-fn reaches(column: Column, shift: vec3<i32>) -> bool {
+// Whether a shift from a column leads to a value of the source of these sizes: below 0 is a huge unsigned number.
+fn reaches(column: Column, shift: vec3<i32>, sizes: vec3<u32>) -> bool {
     let position = vec3<u32>(column.origin + shift);
-    let sizes = source_sizes();
     return position.x < sizes.x && position.y < sizes.y && position.z < sizes.z;
 }
 #endif

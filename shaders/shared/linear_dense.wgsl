@@ -73,9 +73,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         workgroupBarrier();
     }
     if is_work && row < params.rows && portion < COLUMNS && first + portion < params.columns {
-        let channel = result_channel(slice, row);
-        let at = result_index(first + portion, slice) + channel * result_plane();
-        finish(at, channel, sums[lane * PORTIONS][portion]);
+        let at = result_index(first + portion, slice);
+        store(make_ending(slice), at, row, sums[lane * PORTIONS][portion]);
     }
 #else
     let lane = thread % LANES;
@@ -110,7 +109,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             workgroupBarrier();
         }
         if is_work && portion == 0u && first + j < params.columns {
-            store_rows(result_index(first + j, slice), slice, row, sums[lane]);
+            store_rows(make_ending(slice), result_index(first + j, slice), row, sums[lane]);
         }
         workgroupBarrier();
     }

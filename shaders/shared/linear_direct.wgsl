@@ -19,6 +19,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let slice = find_slice(i / (params.rows * params.columns));
     let column = find_column(place, slice);
     let weight_step = weight_index(slice, 0u, 1u, 0u) - weight_index(slice, 0u, 0u, 0u);
+#if !POINTWISE
+    let sizes = source_sizes();
+#endif
     let taps = slice.taps.x * slice.taps.y * slice.taps.z;
     var tap = vec3<u32>();
     var sum = 0.0;
@@ -28,8 +31,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let shift = 0;
 #else
         let offset = tap_shift(slice, tap);
-        let reached = reaches(column, offset);
-        let shift = flat(offset, source_sizes());
+        let reached = reaches(column, offset, sizes);
+        let shift = flat(offset, sizes);
 #endif
         if reached {
             var w = weight_index(slice, tap_number(slice, tap), 0u, row);
@@ -45,9 +48,5 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
         tap = next_tap(tap, slice.taps);
     }
-    let at = result_index(place, slice);
-    if at != NOWHERE {
-        let channel = result_channel(slice, row);
-        finish(at + channel * result_plane(), channel, sum);
-    }
+    store(make_ending(slice), result_index(place, slice), row, sum);
 }

@@ -5,6 +5,9 @@
 // it reaches is found once. While a step is summed, the next one's values are on their way into registers; with two tiles
 // of each kind one barrier a step is enough. Each thread brings one vec4 of weights and four values of a column.
 //
+// Where four values lie together, they are loaded as a vector: TOGETHER, a column's depths do (planes of one position);
+// QUADS, four columns do (planes of whole fours), and a quarter of the threads brings four depths of four columns each.
+//
 // Software takes ten times longer to compile an unrolled tile: it gets the loop's bound at run time (`depth_blocks`).
 
 #if WIDE
@@ -59,9 +62,19 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let term_steps = select(0u, tap_blocks * slice.taps.x * slice.taps.y * slice.taps.z, is_work);
     let steps = TERMS * term_steps;
 
+#if !POINTWISE
+    let sizes = source_sizes();
+#endif
+
     // What this thread brings: four depths of a column, and weights of four rows at a depth, or of four depths of a row.
+#if QUADS
+    let load_column = thread % (TILE_N / 4u) * 4u;
+    let load_block = thread / (TILE_N / 4u);
+#else
+    let load_column = thread % TILE_N;
     let load_block = thread / TILE_N;
-    let column = find_column(column_tile * TILE_N + thread % TILE_N, slice);
+#endif
+    let column = find_column(column_tile * TILE_N + load_column, slice);
 #if ADJOINT
     let load_depth = (thread % BLOCKS) * 4u;
     let load_row = thread / BLOCKS;
@@ -101,7 +114,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var channel = 0u;
     for (var step = 0u; step <= steps; step++) {
         var weights = vec4<f32>();
+#if QUADS
+        // Four columns' values, for a depth each.
+        var values = mat4x4<f32>();
+#else
         var values = vec4<f32>();
+#endif
         if step < steps {
             let depth = channel + load_depth;
             if first_row < load_rows && depth < channels() {
@@ -113,12 +131,33 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             let at = column.base;
 #else
             let shift = tap_shift(slice, tap);
-            let reached = reaches(column, shift);
-            let at = column.base + flat(shift, source_sizes());
+            let reached = reaches(column, shift, sizes);
+            let at = column.base + flat(shift, sizes);
 #endif
+#if QUADS
+            if load_block < BLOCKS && reached {
+                let plane = source_plane();
+                let four = (u32(at) + c * plane) / 4u;
+                if c < channels() {
+                    values[0] = source_four(term, four);
+                }
+                if c + 1u < channels() {
+                    values[1] = source_four(term, four + plane / 4u);
+                }
+                if c + 2u < channels() {
+                    values[2] = source_four(term, four + plane / 2u);
+                }
+                if c + 3u < channels() {
+                    values[3] = source_four(term, four + plane / 4u * 3u);
+                }
+            }
+#else
             if reached && c < channels() {
                 let plane = source_plane();
                 let begin = u32(at) + c * plane;
+#if TOGETHER
+                values = source_four(term, begin / 4u);
+#else
                 // Whole fours but for the last ones.
                 if c + 4u <= channels() {
                     values = vec4<f32>(
@@ -136,7 +175,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                         values.z = source_at(term, begin + 2u * plane);
                     }
                 }
+#endif
             }
+#endif
             channel += TILE_K;
             if channel >= channels() {
                 channel = 0u;
@@ -190,13 +231,25 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
         let tile = step & 1u;
         tile_weights[tile * TILE + load_at] = weights;
-        tile_source[tile * SOURCES + load_block * TILE_N + thread % TILE_N] = values;
+        let source_to = tile * SOURCES + load_block * TILE_N + load_column;
+#if QUADS
+        if load_block < BLOCKS {
+            let depths = transpose(values);
+            tile_source[source_to] = depths[0];
+            tile_source[source_to + 1u] = depths[1];
+            tile_source[source_to + 2u] = depths[2];
+            tile_source[source_to + 3u] = depths[3];
+        }
+#else
+        tile_source[source_to] = values;
+#endif
         workgroupBarrier();
     }
 
     if is_work {
         let row = row_tile * TILE_M + thread_m * 4u;
         let first = column_tile * TILE_N + thread_n;
+        let ending = make_ending(slice);
         // A bound that is only known at run time: a driver that unrolled the loop would compile up to 64 epilogues.
         for (var j = 0u; j < params.thread_sums; j++) {
             var low = low_0;
@@ -243,9 +296,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 default: {}
             }
             let at = result_index(first + j * THREADS_N, slice);
-            store_rows(at, slice, row, low);
+            store_rows(ending, at, row, low);
 #if WIDE
-            store_rows(at, slice, row + TILE_M / 2u, high);
+            store_rows(ending, at, row + TILE_M / 2u, high);
 #endif
         }
     }

@@ -6,3 +6,9 @@ const PART_NEGATIVE: u32 = 2u;
 fn take_part(x: f32, part: u32) -> f32 {
     return select(select(x, min(x, 0.0), part == PART_NEGATIVE), max(x, 0.0), part == PART_POSITIVE);
 }
+
+// take_part of four values.
+fn take_parts(x: vec4<f32>, part: u32) -> vec4<f32> {
+    let zero = vec4<f32>();
+    return select(select(x, min(x, zero), part == PART_NEGATIVE), max(x, zero), part == PART_POSITIVE);
+}

@@ -1,7 +1,8 @@
 //! The bodies of the linear kernels: how a product is shared out among threads, and which body suits which product.
 
-use super::device::Gpu;
+use super::device::{AdapterInfo, Gpu};
 use super::executor::GpuOptions;
+use super::phases::{Merged, grid, is_strided};
 use super::tune::Tuned;
 use super::weights::Layout;
 use crate::plan::{Direction, Geometry, Linear};
@@ -20,8 +21,40 @@ pub enum LinearBody {
     /// For pointwise products of few columns: the depth is split among the threads of a workgroup. Other products take
     /// [`LinearBody::Direct`] instead.
     Dense,
-    /// One thread an output, without workgroup memory.
+    /// One thread an output or a few neighbouring ones, without workgroup memory.
     Direct,
+}
+
+/// What linear kernels are made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Machine {
+    /// A graphics card.
+    Hardware,
+    /// Software on the processor.
+    Software,
+    /// Software whose subgroups are all of [`BROADCAST_THREADS`] threads, which hand values to each other.
+    SoftwareWithSubgroups,
+}
+
+/// Fewest lines of outputs that are worth a window of them for each thread.
+const LEAST_LINES: usize = 4;
+
+/// Threads of a subgroup that [`Machine::SoftwareWithSubgroups`] has: a whole workgroup of [`LinearBody::Rows`].
+const BROADCAST_THREADS: u32 = 8;
+
+impl Machine {
+    /// What an adapter is.
+    pub(super) fn of(adapter: &AdapterInfo) -> Machine {
+        match (adapter.is_software, adapter.subgroup_size) {
+            (false, _) => Machine::Hardware,
+            (true, Some(BROADCAST_THREADS)) => Machine::SoftwareWithSubgroups,
+            (true, _) => Machine::Software,
+        }
+    }
+
+    fn is_software(self) -> bool {
+        self != Machine::Hardware
+    }
 }
 
 /// The product that a dispatch computes, as a body sees it.
@@ -44,8 +77,8 @@ pub(super) struct Product {
 pub(super) struct Tiling {
     /// How every kernel is computed; none chooses by its size.
     pub body: Option<LinearBody>,
-    /// Whether it is software on the processor.
-    pub is_software: bool,
+    /// What kernels are made for.
+    pub machine: Machine,
     /// Most multiply-adds of a dispatch.
     pub max_work: u64,
     /// What was found fastest.
@@ -62,33 +95,36 @@ const ENOUGH_TILES: usize = 96;
 impl Tiling {
     pub fn suited(gpu: &Gpu, options: &GpuOptions) -> Tiling {
         let is_software = gpu.info().is_software;
+        let machine = options.machine.unwrap_or_else(|| Machine::of(gpu.info()));
         // Nothing stops software.
         let most = if is_software { u64::MAX } else { MAX_WORK };
         // What was tuned on software was asked for: it does not hold for others.
         let tuned = if options.tune.unwrap_or(!is_software) { gpu.tuned() } else { Tuned::new() };
-        Tiling { body: options.body, is_software, max_work: options.max_work.unwrap_or(most), tuned }
+        Tiling { body: options.body, machine, max_work: options.max_work.unwrap_or(most), tuned }
     }
 
     /// Every kernel computed by one body.
-    pub fn forced(body: LinearBody, is_software: bool, max_work: u64) -> Tiling {
-        Tiling { body: Some(body), is_software, max_work, tuned: Tuned::new() }
+    pub fn forced(body: LinearBody, machine: Machine, max_work: u64) -> Tiling {
+        Tiling { body: Some(body), machine, max_work, tuned: Tuned::new() }
     }
 
-    /// In which order a step's kernel reads its weights.
-    pub fn layout(&self, linear: &Linear) -> Layout {
-        let geometry = &linear.geometry;
+    /// The body for a step, and the order in which it reads the step's weights.
+    pub fn choose(&self, linear: &Linear) -> (LinearBody, Layout) {
+        let (direction, geometry) = (linear.direction, &linear.geometry);
         let m_per_group = geometry.out_channels / geometry.groups;
-        let product = Product::of(linear.direction, geometry, geometry.groups, m_per_group);
-        match (linear.direction, self.body(&product)) {
-            (Direction::Adjoint, LinearBody::Rows) => Layout::InputsFastest,
+        let body = self.body(&Product::of(direction, geometry, geometry.groups, m_per_group));
+        let layout = match (direction, body, Merged::of(direction, geometry)) {
+            (Direction::Adjoint, LinearBody::Rows, Some(merged)) => Layout::Merged(merged),
+            (Direction::Adjoint, LinearBody::Rows, None) => Layout::InputsFastest,
             _ => Layout::OutputsFastest,
-        }
+        };
+        (body, layout)
     }
 
     /// The body for a product.
-    pub fn body(&self, product: &Product) -> LinearBody {
+    fn body(&self, product: &Product) -> LinearBody {
         let tuned = || self.tuned.get(product).copied();
-        let body = self.body.or_else(tuned).unwrap_or_else(|| product.suited(self.is_software));
+        let body = self.body.or_else(tuned).unwrap_or_else(|| product.suited(self.machine.is_software()));
         if body == LinearBody::Dense && !product.pointwise { LinearBody::Direct } else { body }
     }
 }
@@ -101,11 +137,7 @@ impl Product {
             Direction::Forward => (m_len, c_len),
             Direction::Adjoint => (c_len, m_len),
         };
-        let plane = match direction {
-            Direction::Forward => geometry.output.iter().product::<usize>(),
-            Direction::Adjoint if is_strided(direction, geometry) => phase(geometry).iter().product(),
-            Direction::Adjoint => geometry.input.iter().product(),
-        };
+        let plane: usize = grid(direction, geometry).iter().product();
         let phases = if is_strided(direction, geometry) { geometry.stride.iter().product() } else { 1 };
         Product {
             direction,
@@ -116,6 +148,12 @@ impl Product {
             taps: geometry.taps(),
             slices: groups * phases,
         }
+    }
+
+    /// The same with all phases as rows.
+    pub fn merged(self, merged: &Merged) -> Product {
+        let (rows, slices) = (self.rows * merged.phases, self.slices / merged.phases);
+        Product { rows, slices, taps: merged.taps.iter().product(), ..self }
     }
 
     /// The bodies that may be fastest on hardware. All read the same weights.
@@ -155,16 +193,6 @@ impl Product {
     }
 }
 
-/// Whether a step runs phase by phase: see `shaders/linear_adjoint.wgsl`.
-pub(super) fn is_strided(direction: Direction, geometry: &Geometry) -> bool {
-    direction == Direction::Adjoint && geometry.stride != [1; 3]
-}
-
-/// Positions of a phase of a strided adjoint, in each axis.
-pub(super) fn phase(geometry: &Geometry) -> [usize; 3] {
-    std::array::from_fn(|axis| geometry.input[axis].div_ceil(geometry.stride[axis]))
-}
-
 impl LinearBody {
     /// Every body.
     pub const ALL: [LinearBody; 6] = [
@@ -175,6 +203,14 @@ impl LinearBody {
         LinearBody::Dense,
         LinearBody::Direct,
     ];
+
+    /// Whether the body takes several outputs a thread, one above another: where from one tap to the next below, an output
+    /// takes the value that another one took before.
+    pub(super) fn is_windowed(self, direction: Direction, geometry: &Geometry) -> bool {
+        let [_, stride, _] = geometry.stride;
+        let shares = geometry.kernel[1] > stride && stride % geometry.dilation[1] == 0;
+        self == LinearBody::Direct && shares && grid(direction, geometry)[1] >= LEAST_LINES
+    }
 
     /// Rows, columns and depth of a tile, for bodies with tiles in workgroup memory. Each is as deep as two tiles of
     /// weights and two of values fit into 16 KiB, the least that a device has.
@@ -187,8 +223,14 @@ impl LinearBody {
         }
     }
 
+    /// Whether it has tiles in workgroup memory.
+    pub(super) fn is_tiled(self) -> bool {
+        self.tile().is_some()
+    }
+
     /// How the body computes a product of so many rows.
-    pub(super) fn variant(self, direction: Direction, rows: usize, is_software: bool) -> Variant {
+    pub(super) fn variant(self, direction: Direction, rows: usize, machine: Machine) -> Variant {
+        let is_software = machine.is_software();
         let mut flags = Vec::new();
         let mut constants = Vec::new();
         let (mut tile, mut threads, mut depth_blocks, mut thread_sums) = ([1, 1], 1, 0, 0);
@@ -205,21 +247,19 @@ impl LinearBody {
                 flags.extend((!is_software).then_some("UNROLLED"));
             }
             LinearBody::Rows => {
-                // Whole wavefronts on hardware; software has no use for wide workgroups, small planes leave them empty.
-                let lanes: u32 = if is_software { 16 } else { 64 };
-                let vectors = if rows <= 4 {
-                    1
-                } else if rows <= 8 {
-                    2
-                } else {
-                    4
-                };
+                // Whole wavefronts on hardware. Software's vectors are short, and it takes most of its time to load: eight
+                // columns a thread make the most of a weight.
+                let (lanes, thread_columns): (u32, u32) = if is_software { (BROADCAST_THREADS, 8) } else { (64, 4) };
+                let vectors = rows.div_ceil(4).clamp(1, 4) as u32;
                 constants.extend([("THREADS", lanes), ("ROW_VECS", vectors)]);
-                tile = [4 * vectors as usize, 4 * lanes as usize];
-                thread_sums = 4 * vectors;
+                tile = [4 * vectors as usize, (thread_columns * lanes) as usize];
+                thread_sums = thread_columns * vectors;
                 flags.push("ROWS");
                 flags.extend((vectors >= 2).then_some("ROWS_8"));
+                flags.extend((vectors >= 3).then_some("ROWS_12"));
                 flags.extend((vectors >= 4).then_some("ROWS_16"));
+                flags.extend(is_software.then_some("COLUMNS_8"));
+                flags.extend((machine == Machine::SoftwareWithSubgroups).then_some("BROADCAST"));
             }
             LinearBody::Dense => {
                 tile = [if adjoint { 8 } else { 32 }, 4];
@@ -248,4 +288,16 @@ pub(super) struct Variant {
     pub depth_blocks: u32,
     /// Vectors of four rows that a thread sums, or pairs of them: each is an epilogue.
     pub thread_sums: u32,
+}
+
+impl Variant {
+    /// [`LinearBody::Direct`] with a window of outputs a thread: hardware needs many threads, software short ways to begin.
+    pub fn windowed(mut self, machine: Machine) -> Variant {
+        let height = if machine.is_software() { 8 } else { 4 };
+        self.flags.push("WINDOW");
+        self.flags.extend(machine.is_software().then_some("TALL"));
+        self.constants.push(("HEIGHT", height));
+        self.tile = [1, height as usize];
+        self
+    }
 }

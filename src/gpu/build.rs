@@ -116,7 +116,7 @@ impl<'a> Builder<'a> {
 
     /// Lowers a linear step and uploads its weights.
     pub fn linear(&mut self, step: &Linear, tiling: &Tiling) -> Result<Vec<Launch>> {
-        let layout = tiling.layout(step);
+        let (_, layout) = tiling.choose(step);
         for term in &step.terms {
             self.prepare(term.weight, step, layout)?;
         }

@@ -20,8 +20,10 @@ const CHECKS_VARIABLE: &str = "RELPROP_SHADER_CHECKS";
 const FULL: &str = "its memory is full; use a smaller batch or --backend cpu";
 
 /// What is used where an adapter has it.
-const OPTIONAL_FEATURES: wgpu::Features =
-    wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::PIPELINE_CACHE).union(wgpu::Features::SHADER_F16);
+const OPTIONAL_FEATURES: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY
+    .union(wgpu::Features::PIPELINE_CACHE)
+    .union(wgpu::Features::SHADER_F16)
+    .union(wgpu::Features::SUBGROUP);
 
 /// What kind of device an adapter is, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -64,6 +66,8 @@ pub struct AdapterInfo {
     pub float16: bool,
     /// Whether shaders can use subgroup operations.
     pub subgroups: bool,
+    /// Threads of a subgroup, where all are of one size.
+    pub subgroup_size: Option<u32>,
     /// Whether compiled kernels can be kept on disk.
     pub pipeline_cache: bool,
     /// Whether it is software on the processor.
@@ -73,6 +77,7 @@ pub struct AdapterInfo {
 impl AdapterInfo {
     fn of(adapter: &wgpu::Adapter) -> AdapterInfo {
         let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
+        let subgroups = features.contains(wgpu::Features::SUBGROUP);
         let kind = match info.device_type {
             wgpu::DeviceType::DiscreteGpu => AdapterKind::Discrete,
             wgpu::DeviceType::IntegratedGpu => AdapterKind::Integrated,
@@ -91,7 +96,9 @@ impl AdapterInfo {
             max_workgroup_storage: limits.max_compute_workgroup_storage_size,
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
             float16: features.contains(wgpu::Features::SHADER_F16),
-            subgroups: features.contains(wgpu::Features::SUBGROUP),
+            subgroups,
+            subgroup_size: (subgroups && info.subgroup_min_size == info.subgroup_max_size)
+                .then_some(info.subgroup_max_size),
             pipeline_cache: features.contains(wgpu::Features::PIPELINE_CACHE),
             is_software: kind == AdapterKind::Software,
         }

@@ -2,7 +2,7 @@
 
 use wgpu::BufferUsages;
 
-use super::body::LinearBody;
+use super::body::{LinearBody, Machine};
 use super::build::{Builder, Dispatch, Store, record};
 use super::device::Gpu;
 use super::half::{self, Halves};
@@ -19,6 +19,8 @@ pub struct GpuOptions {
     pub max_weights: Option<u64>,
     /// How linear kernels are computed; none chooses by their size.
     pub body: Option<LinearBody>,
+    /// What linear kernels are made for; none: what the adapter is.
+    pub machine: Option<Machine>,
     /// Most multiply-adds of a linear kernel's dispatch; larger ones are split. None: what a slow card does in 100 ms, on
     /// software no limit.
     pub max_work: Option<u64>,

@@ -1,11 +1,12 @@
 //! Dispatches of the two linear kernels.
 
-use super::body::{Product, Tiling, Variant, is_strided, phase};
+use super::body::{LinearBody, Product, Tiling, Variant};
 use super::kernels::function;
 use super::launch::{Binding, Grid, Launch, Resource, axes, read, u32_of, write};
 use super::params::LinearParams;
+use super::phases::{grid, is_strided, phase};
 use super::shader::ShaderKey;
-use super::weights::Chunk;
+use super::weights::{Chunk, Layout};
 use crate::error::{Error, Result};
 use crate::plan::{Direction, Epilogue, Epsilon, Geometry, Linear, Part, Share, Sign};
 
@@ -20,11 +21,37 @@ fn shader(direction: Direction, variant: &Variant, geometry: &[&'static str], ep
 }
 
 /// The flags that follow from the geometry.
-fn geometry_flags(direction: Direction, geometry: &Geometry) -> &'static [&'static str] {
-    if geometry.is_pointwise() {
+fn geometry_flags(direction: Direction, geometry: &Geometry, layout: Layout) -> &'static [&'static str] {
+    if matches!(layout, Layout::Merged(_)) {
+        &["MERGED", "PHASES"]
+    } else if geometry.is_pointwise() {
         &["POINTWISE"]
     } else if is_strided(direction, geometry) {
-        &["STRIDED"]
+        &["STRIDED", "PHASES"]
+    } else {
+        &[]
+    }
+}
+
+/// The flags for values of the source that lie together in fours, so that tiles load them as vectors.
+fn vector_flags(direction: Direction, geometry: &Geometry, chunk: &Chunk, body: LinearBody) -> &'static [&'static str] {
+    if !body.is_tiled() || !geometry.is_pointwise() {
+        return &[];
+    }
+    let plane: usize = geometry.input.iter().product();
+    // What is summed over lies together where a plane is one position: all that begins there must be whole fours.
+    let depth = match direction {
+        Direction::Forward => geometry.in_channels / geometry.groups,
+        Direction::Adjoint => chunk.m_len,
+    };
+    let per_group = match direction {
+        Direction::Forward => depth,
+        Direction::Adjoint => geometry.out_channels / geometry.groups,
+    };
+    if plane.is_multiple_of(4) {
+        &["VECTORS", "QUADS"]
+    } else if plane == 1 && depth.is_multiple_of(4) && per_group.is_multiple_of(4) {
+        &["VECTORS", "TOGETHER"]
     } else {
         &[]
     }
@@ -81,21 +108,33 @@ fn chunk_launches(
     let m_per_group = geometry.out_channels / geometry.groups;
     let input_plane: usize = geometry.input.iter().product();
     let output_plane: usize = geometry.output.iter().product();
-    let product = Product::of(linear.direction, geometry, chunk.groups, chunk.m_len);
+    let (body, layout) = tiling.choose(linear);
+    let mut product = Product::of(linear.direction, geometry, chunk.groups, chunk.m_len);
+    // With its phases merged, a product has a kernel without strides of its own.
+    let Geometry { mut kernel, mut dilation, mut pad, .. } = *geometry;
+    if let Layout::Merged(merged) = &layout {
+        product = product.merged(merged);
+        (kernel, dilation, pad) = (merged.taps, [1; 3], merged.pad);
+    }
     let Product { rows, columns, .. } = product;
-    let body = tiling.body(&product);
-    let layout = tiling.layout(linear);
-    let variant = body.variant(linear.direction, rows, tiling.is_software);
+    let mut variant = body.variant(linear.direction, rows, tiling.machine);
+    if body.is_windowed(linear.direction, geometry) {
+        variant = variant.windowed(tiling.machine);
+    }
     let [tile_rows, tile_columns] = variant.tile;
-    let (row_tiles, column_tiles) = (rows.div_ceil(tile_rows), columns.div_ceil(tile_columns));
+    let (row_tiles, mut column_tiles) = (rows.div_ceil(tile_rows), columns.div_ceil(tile_columns));
+    if body.is_windowed(linear.direction, geometry) {
+        let [z, y, x] = grid(linear.direction, geometry);
+        column_tiles = geometry.batch * z * y.div_ceil(tile_columns) * x;
+    }
     let work = row_tiles * column_tiles * product.slices;
 
     let [input_z, input_y, input_x] = axes(geometry.input)?;
     let [output_z, output_y, output_x] = axes(geometry.output)?;
-    let [_, kernel_y, kernel_x] = axes(geometry.kernel)?;
+    let [_, kernel_y, kernel_x] = axes(kernel)?;
     let [stride_z, stride_y, stride_x] = axes(geometry.stride)?;
-    let [dilation_z, dilation_y, dilation_x] = axes(geometry.dilation)?;
-    let [pad_z, pad_y, pad_x] = axes(geometry.pad)?;
+    let [dilation_z, dilation_y, dilation_x] = axes(dilation)?;
+    let [pad_z, pad_y, pad_x] = axes(pad)?;
     let [phase_z, phase_y, phase_x] = axes(phase(geometry))?;
     // How far apart the taps of a phase are: k·dilation has the same remainder.
     let step = |axis: usize| geometry.stride[axis] / common(geometry.stride[axis], geometry.dilation[axis]);
@@ -116,7 +155,7 @@ fn chunk_launches(
         m_per_group: u32_of(m_per_group)?,
         c_total: u32_of(geometry.in_channels)?,
         m_total: u32_of(geometry.out_channels)?,
-        taps: u32_of(geometry.taps())?,
+        taps: u32_of(product.taps)?,
         input_plane: u32_of(input_plane)?,
         output_plane: u32_of(output_plane)?,
         input_z,
@@ -148,7 +187,7 @@ fn chunk_launches(
         ..LinearParams::default()
     };
 
-    let mut flags = Vec::new();
+    let mut flags = vector_flags(linear.direction, geometry, chunk, body).to_vec();
     let mut bindings = Vec::with_capacity(9);
     for (term, at) in linear.terms.iter().zip([1, 3]) {
         let resource = Resource::Weight { weight: term.weight, groups: geometry.groups, layout, chunk: index };
@@ -212,7 +251,7 @@ fn chunk_launches(
         params.share_flags = share_flags(share);
     }
     bindings.push(write(9, linear.output));
-    let key = shader(linear.direction, &variant, geometry_flags(linear.direction, geometry), &flags);
+    let key = shader(linear.direction, &variant, geometry_flags(linear.direction, geometry, layout), &flags);
     let sums = (tile_rows * tile_columns).min(rows * columns) as u64;
     let multiply_adds = sums * (product.taps * product.channels * linear.terms.len()) as u64;
     let units = usize::try_from(tiling.max_work / multiply_adds.max(1)).unwrap_or(usize::MAX);
@@ -247,7 +286,7 @@ pub(super) fn share_flags(share: &Share) -> u32 {
 /// Every variant that [`launches`] can ask for.
 #[cfg(test)]
 pub(super) fn permutations() -> Vec<ShaderKey> {
-    use super::body::LinearBody;
+    use super::body::Machine;
 
     let epilogues: [&[&'static str]; 13] = [
         &["BIAS", "ACTIVATE", "RELU"],
@@ -266,18 +305,37 @@ pub(super) fn permutations() -> Vec<ShaderKey> {
     ];
     let mut keys = Vec::new();
     for direction in [Direction::Forward, Direction::Adjoint] {
-        let geometries: &[&[&'static str]] = match direction {
-            Direction::Forward => &[&[], &["POINTWISE"]],
-            Direction::Adjoint => &[&[], &["POINTWISE"], &["STRIDED"]],
-        };
+        let mut geometries: Vec<&[&'static str]> =
+            vec![&[], &["POINTWISE"], &["POINTWISE", "VECTORS", "QUADS"], &["POINTWISE", "VECTORS", "TOGETHER"]];
+        if direction == Direction::Adjoint {
+            geometries.extend([&["STRIDED", "PHASES"], &["MERGED", "PHASES"]] as [&[_]; 2]);
+        }
         for body in LinearBody::ALL {
             // Rows that lead to each variant.
-            let rows: &[usize] = if body == LinearBody::Rows { &[4, 8, 16] } else { &[16] };
-            let softwares: &[bool] =
-                if matches!(body, LinearBody::Dense | LinearBody::Direct) { &[false] } else { &[false, true] };
-            for (rows, is_software) in rows.iter().flat_map(|rows| softwares.iter().map(move |s| (*rows, *s))) {
-                let variant = body.variant(direction, rows, is_software);
-                for geometry in geometries.iter().filter(|g| body != LinearBody::Dense || g.contains(&"POINTWISE")) {
+            let rows: &[usize] = if body == LinearBody::Rows { &[4, 8, 12, 16] } else { &[16] };
+            let machines: &[Machine] = match body {
+                LinearBody::Dense | LinearBody::Direct => &[Machine::Hardware],
+                LinearBody::Rows => &[Machine::Hardware, Machine::Software, Machine::SoftwareWithSubgroups],
+                _ => &[Machine::Hardware, Machine::Software],
+            };
+            let plain = rows.iter().flat_map(|rows| machines.iter().map(|m| body.variant(direction, *rows, *m)));
+            let mut variants: Vec<Variant> = plain.collect();
+            if body == LinearBody::Direct {
+                let windowed = [Machine::Hardware, Machine::Software].map(|m| variants[0].clone().windowed(m));
+                variants.extend(windowed);
+            }
+            for variant in variants {
+                let suits = |geometry: &[&str]| {
+                    let has = |flag| geometry.contains(&flag);
+                    match body {
+                        LinearBody::Dense => geometry == ["POINTWISE"],
+                        LinearBody::Rows => !has("VECTORS"),
+                        LinearBody::Direct if variant.flags.contains(&"WINDOW") => !has("POINTWISE") && !has("MERGED"),
+                        LinearBody::Direct => !has("VECTORS") && !has("MERGED"),
+                        _ => !has("MERGED"),
+                    }
+                };
+                for geometry in geometries.iter().filter(|geometry| suits(geometry)) {
                     for terms in [&[] as &[&'static str], &["PARTS"], &["TWO_TERMS"], &["TWO_TERMS", "PARTS"]] {
                         for epilogue in epilogues {
                             keys.push(shader(direction, &variant, geometry, &[terms, epilogue].concat()));
@@ -291,7 +349,7 @@ pub(super) fn permutations() -> Vec<ShaderKey> {
     for activation in super::tests::fusible_activations() {
         let flag = function(&activation).0;
         for before in [&[] as &[&'static str], &["BIAS"], &["SUMMAND"], &["BIAS", "SUMMAND"]] {
-            let variant = LinearBody::Direct.variant(Direction::Forward, 16, false);
+            let variant = LinearBody::Direct.variant(Direction::Forward, 16, Machine::Hardware);
             keys.push(shader(Direction::Forward, &variant, &[], &[before, &["ACTIVATE", flag]].concat()));
         }
     }

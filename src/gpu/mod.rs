@@ -15,6 +15,7 @@ mod lane;
 mod launch;
 mod linear;
 mod params;
+mod phases;
 mod seeds;
 mod shader;
 mod staging;
@@ -24,7 +25,7 @@ mod timing;
 mod tune;
 mod weights;
 
-pub use body::LinearBody;
+pub use body::{LinearBody, Machine};
 pub use device::{AdapterInfo, AdapterKind, Gpu};
 pub use executor::{GpuExecutor, GpuOptions};
 pub use half::memory;

@@ -34,6 +34,7 @@ const FILES: &[(&str, &str)] = &[
     ("shared/linear_direct.wgsl", include_str!("../../shaders/shared/linear_direct.wgsl")),
     ("shared/linear_rows.wgsl", include_str!("../../shaders/shared/linear_rows.wgsl")),
     ("shared/linear_tiles.wgsl", include_str!("../../shaders/shared/linear_tiles.wgsl")),
+    ("shared/linear_window.wgsl", include_str!("../../shaders/shared/linear_window.wgsl")),
     ("shared/lrn.wgsl", include_str!("../../shaders/shared/lrn.wgsl")),
     ("shared/part.wgsl", include_str!("../../shaders/shared/part.wgsl")),
     ("shared/reduce.wgsl", include_str!("../../shaders/shared/reduce.wgsl")),

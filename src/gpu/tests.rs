@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use naga::valid::{Capabilities, ValidationFlags, Validator};
+use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
 
 use super::shader::ShaderKey;
 use super::{kernels, linear, params};
@@ -87,9 +87,14 @@ fn every_variant_is_valid_and_within_the_smallest_devices_limits() {
     let narrow = |key: &ShaderKey| with_halves(key, &parse(key));
     for key in every_variant().into_iter().flat_map(|key| [narrow(&key), key]) {
         let module = parse(&key);
-        // No capabilities but for float16: nothing beyond what every device has.
-        let needed = if key.halves == 0 { Capabilities::empty() } else { Capabilities::SHADER_FLOAT16 };
-        let valid = Validator::new(ValidationFlags::all(), needed).validate(&module);
+        // Nothing beyond what every device has, but where the variant says so.
+        let mut needed = if key.halves == 0 { Capabilities::empty() } else { Capabilities::SHADER_FLOAT16 };
+        if key.flags.contains(&"BROADCAST") {
+            needed |= Capabilities::SUBGROUP;
+        }
+        let mut validator = Validator::new(ValidationFlags::all(), needed);
+        validator.subgroup_stages(ShaderStages::COMPUTE).subgroup_operations(SubgroupOperationSet::BALLOT);
+        let valid = validator.validate(&module);
         valid.unwrap_or_else(|error| panic!("{key}: {}", error.emit_to_string(&key.text().unwrap().wgsl)));
 
         let sizes = module.to_ctx();

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::body::{LinearBody, Product, Tiling};
+use super::body::{LinearBody, Machine, Product, Tiling};
 use super::build::{Builder, record};
 use super::device::Gpu;
 use super::disk;
@@ -111,7 +111,7 @@ impl Builder<'_> {
             epilogue: Epilogue::Multiply { factor: None, accumulate: false, divide: None },
             ..step.clone()
         };
-        let tiling = Tiling::forced(body, self.gpu.info().is_software, TRIAL_WORK);
+        let tiling = Tiling::forced(body, Machine::of(self.gpu.info()), TRIAL_WORK);
         let launches = self.linear(&plain, &tiling)?;
         let parts = launches.len();
         let dispatches = self.bind(&launches.into_iter().take(1).map(|launch| (0, launch)).collect::<Vec<_>>())?;

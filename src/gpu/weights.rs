@@ -2,6 +2,7 @@
 
 use half::f16;
 
+use super::phases::Merged;
 use crate::error::{Error, Result};
 use crate::plan::{Geometry, Weight};
 
@@ -25,6 +26,19 @@ pub(super) enum Layout {
     OutputsFastest,
     /// `[group][tap][m][c]`, c padded with zeros to whole vectors of four.
     InputsFastest,
+    /// `[group][merged tap][m][phase and c]`, phases and c padded together, with zeros where a phase lacks a tap.
+    Merged(Merged),
+}
+
+impl Layout {
+    /// Taps, and values of each and for an output, before they are padded.
+    fn sizes(&self, geometry: &Geometry) -> [usize; 2] {
+        let c_len = geometry.in_channels / geometry.groups;
+        match self {
+            Layout::OutputsFastest | Layout::InputsFastest => [geometry.taps(), c_len],
+            Layout::Merged(merged) => [merged.taps.iter().product(), merged.phases * c_len],
+        }
+    }
 }
 
 impl Chunk {
@@ -32,7 +46,7 @@ impl Chunk {
     pub fn pitch(&self, geometry: &Geometry, layout: Layout) -> usize {
         match layout {
             Layout::OutputsFastest => self.m_len.div_ceil(4),
-            Layout::InputsFastest => (geometry.in_channels / geometry.groups).div_ceil(4),
+            Layout::InputsFastest | Layout::Merged(_) => layout.sizes(geometry)[1].div_ceil(4),
         }
     }
 }
@@ -45,10 +59,10 @@ impl Chunk {
 pub(super) fn chunks(geometry: &Geometry, layout: Layout, max_bytes: u64) -> Result<Vec<Chunk>> {
     let m_per_group = geometry.out_channels / geometry.groups;
     let pitch = m_per_group.div_ceil(4);
-    let c_len = geometry.in_channels / geometry.groups;
-    let c_padded = if layout == Layout::InputsFastest { c_len.next_multiple_of(4) } else { c_len };
+    let [taps, c_len] = layout.sizes(geometry);
+    let c_padded = if layout == Layout::OutputsFastest { c_len } else { c_len.next_multiple_of(4) };
     // Bytes of one vector of four outputs over all inputs and taps.
-    let vector = (geometry.taps() * c_padded * 16) as u64;
+    let vector = (taps * c_padded * 16) as u64;
     let fitting = (max_bytes / vector.max(1)) as usize;
     if fitting == 0 {
         return Err(Error::Memory {
@@ -93,17 +107,28 @@ pub(super) fn pack(weight: &Weight, geometry: &Geometry, chunk: &Chunk, layout: 
     let pitch = chunk.pitch(geometry, layout) * 4;
     let (slow_len, [m_step, c_step]) = match layout {
         Layout::OutputsFastest => (c_len, [1, pitch]),
-        Layout::InputsFastest => (chunk.m_len, [pitch, 1]),
+        Layout::InputsFastest | Layout::Merged(_) => (chunk.m_len, [pitch, 1]),
     };
-    let mut packed = vec![0.0; chunk.groups * taps * slow_len * pitch];
+    let [packed_taps, _] = layout.sizes(geometry);
+    // For each tap of the kernel, where it goes: a tap, and a phase.
+    let mut places: Vec<[usize; 2]> = (0..taps).map(|tap| [tap, 0]).collect();
+    if let Layout::Merged(merged) = layout {
+        for (tap, phase) in (0..packed_taps).flat_map(|tap| (0..merged.phases).map(move |phase| (tap, phase))) {
+            if let Some(k) = merged.kernel_tap(geometry, phase, tap) {
+                places[k] = [tap, phase];
+            }
+        }
+    }
+    let mut packed = vec![0.0; chunk.groups * packed_taps * slow_len * pitch];
     for group in 0..chunk.groups {
         for m in 0..chunk.m_len {
             let out = (chunk.group_first + group) * m_per_group + chunk.m_first + m;
             for c in 0..c_len {
-                for tap in 0..taps {
+                for (k, [tap, phase]) in places.iter().enumerate() {
                     // In range: the length was checked above.
-                    let w = weight.tensor.get((out * c_len + c) * taps + tap).unwrap_or(0.0);
-                    let at = (group * taps + tap) * slow_len * pitch + m * m_step + c * c_step;
+                    let w = weight.tensor.get((out * c_len + c) * taps + k).unwrap_or(0.0);
+                    let fast = phase * c_len + c;
+                    let at = (group * packed_taps + tap) * slow_len * pitch + m * m_step + fast * c_step;
                     packed[at] = weight.form.of(w) as f32;
                 }
             }

@@ -196,7 +196,12 @@ impl Random {
 
 /// The kernels of linear layers.
 pub fn linear(r: &mut Random, direction: Direction) -> Case {
-    let g = r.geometry();
+    let geometry = r.geometry();
+    linear_of(r, direction, geometry)
+}
+
+/// A linear step of a geometry, with random terms and a random epilogue.
+pub fn linear_of(r: &mut Random, direction: Direction, g: Geometry) -> Case {
     let (x, y) =
         ([g.batch, g.in_channels, g.input.iter().product()], [g.batch, g.out_channels, g.output.iter().product()]);
     let (source, output) = if direction == Direction::Forward { (x, y) } else { (y, x) };
