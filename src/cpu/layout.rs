@@ -6,6 +6,7 @@
 
 use rayon::prelude::*;
 
+use super::max_pool::MOST_POSITIONS;
 use super::memory::{Loan, Scratch};
 use super::operand::part_of;
 use crate::network::AxisMap;
@@ -344,7 +345,9 @@ impl Layouts {
             None => output.iter().all(|b| self.of(*b).is_none()),
             Some(layout) => {
                 let small = Blocked { plane: windows.output.iter().product(), ..layout };
-                layout.plane == windows.input.iter().product::<usize>() && output.iter().all(|b| self.lies(*b, small))
+                layout.plane == windows.input.iter().product::<usize>()
+                    && layout.plane <= MOST_POSITIONS
+                    && output.iter().all(|b| self.lies(*b, small))
             }
         }
     }

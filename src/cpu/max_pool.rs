@@ -10,6 +10,9 @@ use crate::plan::{MaxPool, Sliding};
 /// The winner of a window of which nothing was read yet.
 const NONE: u32 = u32::MAX;
 
+/// Most positions of a plane in blocks: every number up to it is a float32.
+pub(super) const MOST_POSITIONS: usize = 1 << 24;
+
 /// Runs the step.
 pub(super) fn run<T: Vector>(step: &MaxPool, memory: &Memory<T>, output: &mut [T], winners: &mut [u32]) {
     let sliding = &Sliding::from(&step.windows);
@@ -96,24 +99,35 @@ struct Blocks<'a, T> {
 impl<T: Vector> WithSimd for Blocks<'_, T> {
     type Output = ();
 
-    /// Window by window, for all channels of the block at once.
+    /// Window by window, for all channels of the block at once. Positions are compared as floats: see [`MOST_POSITIONS`].
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        let (s, block) = (self.sliding, self.block);
+    fn with_simd<S: Simd>(self, simd: S) {
+        let s = self.sliding;
         let [_, height, width] = s.output;
-        let windows = self.output.chunks_exact_mut(block).zip(self.winners.chunks_exact_mut(block));
-        for (window, (best, winners)) in windows.enumerate() {
+        let (source, _) = T::split::<S>(self.source);
+        let (output, _) = T::split_mut::<S>(self.output);
+        for (window, (best, winners)) in output.iter_mut().zip(self.winners.chunks_exact_mut(self.block)).enumerate() {
             let (z, y, x) = (window / (height * width), window / width % height, window % width);
             let across = s.taps_inside(2, x);
-            winners.fill(NONE);
+            let mut so_far = None;
             for kz in s.taps_inside(0, z) {
                 for ky in s.taps_inside(1, y) {
                     let line = (s.input_at(0, kz, z) * s.input[1] + s.input_at(1, ky, y)) * s.input[2];
                     for kx in across.clone() {
                         let at = line + s.input_at(2, kx, x);
-                        compete(&self.source[at * block..][..block], at as u32, 0, best, winners);
+                        let place = T::splat(simd, T::of(at as f64));
+                        so_far = Some(match so_far {
+                            None => [source[at], place],
+                            Some(best) => T::better(simd, best, source[at], place),
+                        });
                     }
                 }
+            }
+            // A checked plan has no window without input values.
+            let Some([value, place]) = so_far else { continue };
+            *best = value;
+            for (winner, place) in winners.iter_mut().zip(T::values::<S>(&place)) {
+                *winner = place.to_f64() as u32;
             }
         }
     }

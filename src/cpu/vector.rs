@@ -43,13 +43,23 @@ pub trait Vector: Real {
     #[doc(hidden)]
     fn mul_add<S: Simd>(simd: S, a: Self::Lanes<S>, b: Self::Lanes<S>, c: Self::Lanes<S>) -> Self::Lanes<S>;
 
+    /// `x` and `place` where x > best, or where it alone is NaN; `best` and `best_place` elsewhere.
+    #[doc(hidden)]
+    fn better<S: Simd>(
+        simd: S,
+        best: [Self::Lanes<S>; 2],
+        x: Self::Lanes<S>,
+        place: Self::Lanes<S>,
+    ) -> [Self::Lanes<S>; 2];
+
     /// The sum of all lanes.
     #[doc(hidden)]
     fn reduce<S: Simd>(simd: S, a: Self::Lanes<S>) -> Self;
 }
 
 macro_rules! vector {
-    ($float:ty, $lanes:ident, $count:ident, $split:ident, $split_mut:ident, $splat:ident, $add:ident, $mul_add:ident, $reduce:ident) => {
+    ($float:ty, $lanes:ident, $count:ident, $split:ident, $split_mut:ident, $splat:ident, $add:ident, $mul_add:ident, $reduce:ident,
+     $less:ident, $equal:ident, $or:ident, $and:ident, $not:ident, $select:ident) => {
         impl Vector for $float {
             type Lanes<S: Simd> = S::$lanes;
 
@@ -94,6 +104,18 @@ macro_rules! vector {
             }
 
             #[inline(always)]
+            fn better<S: Simd>(
+                simd: S,
+                [best, best_place]: [S::$lanes; 2],
+                x: S::$lanes,
+                place: S::$lanes,
+            ) -> [S::$lanes; 2] {
+                let nan = simd.$and(simd.$equal(best, best), simd.$not(simd.$equal(x, x)));
+                let wins = simd.$or(simd.$less(best, x), nan);
+                [simd.$select(wins, x, best), simd.$select(wins, place, best_place)]
+            }
+
+            #[inline(always)]
             fn reduce<S: Simd>(simd: S, a: S::$lanes) -> Self {
                 simd.$reduce(a)
             }
@@ -101,8 +123,40 @@ macro_rules! vector {
     };
 }
 
-vector!(f32, f32s, F32_LANES, as_simd_f32s, as_mut_simd_f32s, splat_f32s, add_f32s, mul_add_e_f32s, reduce_sum_f32s);
-vector!(f64, f64s, F64_LANES, as_simd_f64s, as_mut_simd_f64s, splat_f64s, add_f64s, mul_add_e_f64s, reduce_sum_f64s);
+vector!(
+    f32,
+    f32s,
+    F32_LANES,
+    as_simd_f32s,
+    as_mut_simd_f32s,
+    splat_f32s,
+    add_f32s,
+    mul_add_e_f32s,
+    reduce_sum_f32s,
+    less_than_f32s,
+    equal_f32s,
+    or_m32s,
+    and_m32s,
+    not_m32s,
+    select_f32s
+);
+vector!(
+    f64,
+    f64s,
+    F64_LANES,
+    as_simd_f64s,
+    as_mut_simd_f64s,
+    splat_f64s,
+    add_f64s,
+    mul_add_e_f64s,
+    reduce_sum_f64s,
+    less_than_f64s,
+    equal_f64s,
+    or_m64s,
+    and_m64s,
+    not_m64s,
+    select_f64s
+);
 
 /// Runs an operation with the machine's widest instructions.
 #[inline(always)]
