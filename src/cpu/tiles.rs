@@ -99,9 +99,9 @@ impl<'a> Tiles<'a> {
 
     /// Whether every position of the only line reads the position of its own number.
     fn is_pointwise(&self) -> bool {
-        let Phase { axes: [z, y, x], source, taps } = self.phase;
-        let one_line = z.count * y.count == 1 && source[..2] == [1; 2] && x.count <= source[2];
-        one_line && x.step == 1 && matches!(taps.as_slice(), [(_, [0, 0, 0])])
+        let Phase { axes: [_, _, x], source, taps } = self.phase;
+        let one_line = self.output[..2] == [1; 2] && source[..2] == [1; 2] && x.count <= source[2];
+        one_line && (x.start, x.every, x.step) == (0, 1, 1) && matches!(taps.as_slice(), [(_, [0, 0, 0])])
     }
 
     /// The next tile.
