@@ -3,8 +3,13 @@
 //! One file a kernel, named like its shader; `linear` is the twin of both linear ones. Work is shared out over rayon's
 //! threads; each sum is made in an order that does not depend on how many there are, so neither do the results.
 //!
-//! A linear step is one of three methods: `dense` (every sample a row of a matrix), `thin` (depthwise, plane by plane) and
-//! `convolve`, a matrix product of weights and columns for each of its `phases`, in `panels` that `columns` fills.
+//! What convolutions write lies in blocks of as many channels as a register holds, and so does what other steps read and write
+//! together with that: `layout` decides it for every buffer. Where a step cannot use blocks, `stages` puts copies around it.
+//!
+//! A linear step runs by one of five methods. On blocks: `blocked` (`tiles` of positions and channels) and `depthwise`. On
+//! row-major buffers: `dense` (every sample a row of a matrix), `thin` (at most three output channels a group) and, for what is
+//! left, `convolve`: a matrix product of weights and columns, in `panels` that `columns` fills. `phases` make correlations of
+//! strided adjoints for all of them.
 
 mod activation;
 mod activation_adjoint;
