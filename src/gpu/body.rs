@@ -32,7 +32,7 @@ pub enum Machine {
     Hardware,
     /// Software on the processor.
     Software,
-    /// Software whose subgroups are all of [`BROADCAST_THREADS`] threads, which hand values to each other.
+    /// Software whose subgroups are all of `BROADCAST_THREADS` threads, which hand values to each other.
     SoftwareWithSubgroups,
 }
 
