@@ -11,7 +11,7 @@ use super::memory::{Loan, Scratch};
 use super::operand::part_of;
 use crate::network::AxisMap;
 use crate::plan::{
-    BufferId, Direction, Epilogue, Epsilon, Linear, Operand, Part, Plan, Resample, Share, Step, Windows,
+    BufferId, Direction, Epilogue, Epsilon, Geometry, Linear, Operand, Part, Plan, Resample, Share, Step, Windows,
 };
 use crate::tensor::Real;
 
@@ -296,7 +296,8 @@ impl Layouts {
                 Some(layout) => {
                     let source = self.source(l);
                     let readable = |b: BufferId| self.of(b).is_none() || self.lies(b, source);
-                    l.terms.iter().all(|t| readable(t.source)) && self.finishes(&l.epilogue, layout)
+                    let runs = l.terms.iter().all(|t| readable(t.source)) && self.finishes(&l.epilogue, layout);
+                    return runs.then(|| Step::Linear(Linear { geometry: flat(&l.geometry), ..l.clone() }));
                 }
                 None => plain(&step.reads()) && plain(&step.writes()),
             },
@@ -395,6 +396,15 @@ impl Layouts {
             _ => self.of(operand.buffer).is_none(),
         })
     }
+}
+
+/// A pointwise convolution as one over a single line; others as they are.
+fn flat(geometry: &Geometry) -> Geometry {
+    if !geometry.is_pointwise() {
+        return *geometry;
+    }
+    let line = [1, 1, geometry.input.iter().product()];
+    Geometry { input: line, output: line, ..*geometry }
 }
 
 /// How an operand runs along with a blocked output.

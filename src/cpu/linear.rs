@@ -18,7 +18,7 @@ use super::stages::Stage;
 use super::thin::{MOST_ROWS, Thin};
 use super::vector::Vector;
 use super::weights::Weights;
-use crate::plan::{Direction, Epilogue, Geometry, Linear, Part, Sliding, Step};
+use crate::plan::{Direction, Epilogue, Geometry, Linear, Part, Sliding, Step, Term};
 use crate::tensor::Real;
 
 /// How a step is computed.
@@ -108,8 +108,6 @@ pub(super) fn run<T: Vector>(
 ) {
     let [step, ..] = steps else { return };
     let method = Method::of(step, memory.layouts());
-    let flat = Linear { geometry: flat(&step.geometry), ..(*step).clone() };
-    let step = if matches!(method, Method::Blocked(_)) { &flat } else { *step };
     let g = &step.geometry;
     let (rows, channels, size) = match step.direction {
         Direction::Forward => (g.out_channels, g.in_channels, g.output),
@@ -148,27 +146,10 @@ pub(super) fn run<T: Vector>(
             Convolution { call, phases, weights, rows, channels, output: size }.run(output);
         }
         Method::Blocked(layout) | Method::Depthwise(layout) => {
-            let own = memory.layouts().source(step);
-            // Whole registers are read of every channel of a depthwise convolution, single values of others.
-            let few = Blocked { block: own.block.min(channels), ..own };
-            let copied = if matches!(method, Method::Depthwise(_)) { own } else { few };
-            let copies: Vec<_> = step
-                .terms
-                .iter()
-                .zip(&call.terms)
-                .map(|(term, values)| {
-                    let all = term.part == Part::All;
-                    match memory.layout(term.source) {
-                        Some(_) if all => None,
-                        Some(layout) => Some((part_copy(call, values.source, term.part)?, layout.block)),
-                        None if all && own.lies_plain() => None,
-                        None => Some((packed(scratch, values.source, term.part, copied), copied.block)),
-                    }
-                })
-                .collect();
+            let copies = copies(call, step, memory);
             let sources = call.terms.iter().zip(&copies).map(|(term, copy)| match copy {
                 Some((values, block)) => Source { values, block: *block },
-                None => Source { values: term.source, block: own.block },
+                None => Source { values: term.source, block: layout.block },
             });
             let (sources, channels) = (sources.collect(), channels / g.groups);
             if matches!(method, Method::Depthwise(_)) {
@@ -182,13 +163,20 @@ pub(super) fn run<T: Vector>(
     }
 }
 
-/// A pointwise convolution as one over a single line; others as they are.
-pub(super) fn flat(geometry: &Geometry) -> Geometry {
-    if !geometry.is_pointwise() {
-        return *geometry;
-    }
-    let line = [1, 1, geometry.input.iter().product()];
-    Geometry { input: line, output: line, ..*geometry }
+/// For each term of a step on blocks, a copy of its source and the channels of the copy's blocks, where the source does not
+/// lie in blocks or only a part of it is wanted.
+fn copies<'a, T: Vector>(call: &Call<'a, T>, step: &Linear, memory: &Memory<T>) -> Vec<Option<(Loan<'a, T>, usize)>> {
+    let own = memory.layouts().source(step);
+    // Whole registers are read of every channel of a depthwise convolution, single values of others.
+    let depthwise = matches!(Method::of(step, memory.layouts()), Method::Depthwise(_));
+    let few = Blocked { block: own.block.min(own.channels), ..own };
+    let packed_as = if depthwise { own } else { few };
+    let copy = |(term, values): (&Term, &TermValues<T>)| match memory.layout(term.source) {
+        Some(layout) => Some((part_copy(call, values.source, term.part)?, layout.block)),
+        None if term.part == Part::All && own.lies_plain() => None,
+        None => Some((packed(call.scratch, values.source, term.part, packed_as), packed_as.block)),
+    };
+    step.terms.iter().zip(&call.terms).map(copy).collect()
 }
 
 /// A copy of the part of a source, unless it is all of it.

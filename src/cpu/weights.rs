@@ -9,7 +9,7 @@ use super::aligned::Aligned;
 use super::blocked::BlockWeights;
 use super::depthwise::depthwise_weights;
 use super::layout::Layouts;
-use super::linear::{Method, flat};
+use super::linear::Method;
 use super::panels::WeightPanels;
 use super::phases::{Phase, phases};
 use super::stages::Stages;
@@ -85,7 +85,7 @@ impl<T: Vector> Weights<T> {
             let Step::Linear(step) = &stage.step else { continue };
             for term in &step.terms {
                 let weight = &plan.weights[term.weight.0];
-                let phases = phases(step.direction, &Sliding::from(&flat(&step.geometry)));
+                let phases = phases(step.direction, &Sliding::from(&step.geometry));
                 let key = PanelKey::new(term.weight, step, &phases);
                 let plain = || Plain::<T>::new(weight);
                 match Method::of(step, layouts) {
