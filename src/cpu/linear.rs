@@ -41,8 +41,7 @@ impl Method {
     pub(super) fn of(step: &Linear, layouts: &Layouts) -> Method {
         let g = &step.geometry;
         if let Some(layout) = layouts.blocked(step) {
-            let depthwise = g.groups > 1 && g.groups == g.in_channels && g.groups == g.out_channels;
-            return if depthwise { Method::Depthwise(layout) } else { Method::Blocked(layout) };
+            return if g.is_depthwise() { Method::Depthwise(layout) } else { Method::Blocked(layout) };
         }
         let channels = match step.direction {
             Direction::Forward => g.out_channels,

@@ -81,7 +81,7 @@ impl<T: Vector> CpuExecutor<T> {
     pub fn new(plan: Plan) -> Result<CpuExecutor<T>> {
         plan.check()?;
         memory::check(&plan, std::mem::size_of::<T>())?;
-        let layouts = Layouts::new(&plan, blocked::block_len::<T>());
+        let layouts = Layouts::new(&plan, blocked::block_for::<T>(&plan));
         let stages = Stages::new(&plan, &layouts);
         let mut memory = Memory::new(&plan, layouts, &stages.copies);
         let weights = Weights::new(&plan, &stages, memory.layouts());

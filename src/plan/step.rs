@@ -107,6 +107,11 @@ impl Geometry {
         self.batch * self.output_len() * (self.in_channels / self.groups) * self.taps()
     }
 
+    /// Whether every channel is a group of its own.
+    pub(crate) fn is_depthwise(&self) -> bool {
+        self.groups > 1 && self.groups == self.in_channels && self.groups == self.out_channels
+    }
+
     /// Whether the map is a plain matrix product: one tap, stride 1, no padding.
     pub fn is_pointwise(&self) -> bool {
         self.taps() == 1 && self.stride == [1; 3] && self.pad == [0; 3] && self.input == self.output
