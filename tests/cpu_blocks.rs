@@ -72,6 +72,32 @@ fn convolution(r: &mut Random, case: &mut Case, sizes: Sizes, channels: usize) -
     output
 }
 
+/// A depthwise layer of one tap: with it blocks are used on machines with few registers too.
+fn depthwise(r: &mut Random, case: &mut Case, sizes: Sizes, source: BufferId) {
+    let square = [1, sizes.height, sizes.width];
+    let geometry = Geometry {
+        batch: sizes.samples,
+        groups: sizes.channels,
+        in_channels: sizes.channels,
+        out_channels: sizes.channels,
+        input: square,
+        output: square,
+        kernel: [1; 3],
+        stride: [1; 3],
+        dilation: [1; 3],
+        pad: [0; 3],
+    };
+    let weight = case.weight(r.eighths(sizes.channels), WeightForm::Plain);
+    let output = case.output("depthwise", sizes.len());
+    case.step(Step::Linear(Linear {
+        direction: Direction::Forward,
+        geometry,
+        terms: vec![Term { source, part: Part::All, weight }],
+        epilogue: Epilogue::Bias { bias: None, summand: None, activation: None },
+        output,
+    }));
+}
+
 /// An operand of each kind that can stand beside a convolution's output, by name.
 fn operands(r: &mut Random, case: &mut Case, sizes: Sizes) -> Vec<(&'static str, Operand)> {
     let Sizes { samples, channels, .. } = sizes;
@@ -116,6 +142,7 @@ fn after_a_convolution(name: &str, add: impl Fn(&mut Random, &mut Case, Sizes, B
             let mut case = Case::new(samples);
             let y = convolution(r, &mut case, sizes, from);
             add(r, &mut case, sizes, y);
+            depthwise(r, &mut case, sizes, y);
             check(name, sizes, &case);
         }
     }
