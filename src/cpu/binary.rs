@@ -1,9 +1,13 @@
 //! `output[i] = f(a ∘ b)`, both with broadcasting.
 
+use pulp::Simd;
+
 use super::activation;
 use super::blocks::{BLOCK, for_blocks};
 use super::memory::Memory;
 use super::operand::Reader;
+use super::vector::{WithSimd, dispatch};
+use crate::network::Activation;
 use crate::plan::{Binary, BinaryOp};
 use crate::tensor::Real;
 
@@ -22,11 +26,30 @@ pub(super) fn run<T: Real>(step: &Binary, memory: &Memory<T>, output: &mut [T]) 
 fn each<T: Real>(step: &Binary, memory: &Memory<T>, output: &mut [T], f: impl Fn(T, T) -> T + Sync) {
     let layout = memory.layout(step.output);
     let (a, b) = (Reader::new(&step.a, memory, layout), Reader::new(&step.b, memory, layout));
-    for_blocks(output, |start, output| {
+    let activation = step.activation.as_ref();
+    for_blocks(output, |start, output| dispatch(Block { a: &a, b: &b, f: &f, activation, start, output }));
+}
+
+/// The positions `start..`, with the machine's widest instructions.
+struct Block<'a, 'b, T, F> {
+    a: &'a Reader<'b, T>,
+    b: &'a Reader<'b, T>,
+    f: &'a F,
+    activation: Option<&'a Activation>,
+    start: usize,
+    output: &'a mut [T],
+}
+
+impl<T: Real, F: Fn(T, T) -> T> WithSimd for Block<'_, '_, T, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Block { a, b, f, activation, start, output } = self;
         let (mut room_a, mut room_b) = ([T::ZERO; BLOCK], [T::ZERO; BLOCK]);
         let a = a.block(start, output.len(), &mut room_a);
         let b = b.block(start, output.len(), &mut room_b);
-        let Some(activation) = &step.activation else {
+        let Some(activation) = activation else {
             for ((y, a), b) in output.iter_mut().zip(a).zip(b) {
                 *y = f(*a, *b);
             }
@@ -37,8 +60,11 @@ fn each<T: Real>(step: &Binary, memory: &Memory<T>, output: &mut [T], f: impl Fn
         for ((y, a), b) in results.iter_mut().zip(a).zip(b) {
             *y = f(*a, *b);
         }
-        activation::apply(activation, results, output);
-    });
+        match activation {
+            Activation::Relu | Activation::Clip { .. } => activation::limit(activation, results, output),
+            activation => activation::apply(activation, results, output),
+        }
+    }
 }
 
 /// |x|.

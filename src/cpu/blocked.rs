@@ -8,6 +8,7 @@ use pulp::Simd;
 use rayon::prelude::*;
 
 use super::aligned::Aligned;
+use super::blocks::hand_out;
 use super::layout::Blocked;
 use super::linear::Call;
 use super::phases::Phase;
@@ -227,7 +228,7 @@ impl<T: Vector> BlockedConvolution<'_, T> {
         if work < 2 * WORK {
             tasks.into_iter().for_each(|task| self.task(task));
         } else {
-            tasks.into_par_iter().with_max_len(1).for_each(|task| self.task(task));
+            hand_out(tasks, |task| self.task(task));
         }
     }
 

@@ -3,11 +3,10 @@
 use std::ops::Range;
 
 use pulp::Simd;
-use rayon::prelude::*;
 
 use super::aligned::Aligned;
 use super::blocked::{Bias, Source, block_len, cuts};
-use super::blocks::is_large;
+use super::blocks::{hand_out, is_large};
 use super::layout::Blocked;
 use super::linear::Call;
 use super::phases::Phase;
@@ -62,8 +61,7 @@ impl<T: Vector> Depthwise<'_, T> {
             finish.apply(start, &mut sums, piece);
         };
         if is_large(self.call.geometry.multiply_adds()) {
-            let together = (4096 / (plane * block)).max(1);
-            tasks.into_par_iter().with_min_len(together).for_each(work);
+            hand_out(tasks, work);
         } else {
             tasks.into_iter().for_each(work);
         }

@@ -3,6 +3,7 @@
 use pulp::Simd;
 use rayon::prelude::*;
 
+use super::blocks::hand_out;
 use super::memory::Memory;
 use super::vector::{Vector, WithSimd, dispatch};
 use crate::plan::{MaxPool, Sliding};
@@ -18,9 +19,9 @@ pub(super) fn run<T: Vector>(step: &MaxPool, memory: &Memory<T>, output: &mut [T
     let sliding = &Sliding::from(&step.windows);
     if let Some(layout) = memory.layout(step.source) {
         let (input, windows) = (layout.plane * layout.block, sliding.output_len() * layout.block);
-        let planes = output.par_chunks_mut(windows).zip(winners.par_chunks_mut(windows));
-        let planes = planes.zip(memory.real(step.source).par_chunks(input));
-        planes.with_min_len((4096 / input).max(1)).for_each(|((output, winners), source)| {
+        let planes = output.chunks_mut(windows).zip(winners.chunks_mut(windows));
+        let planes = planes.zip(memory.real(step.source).chunks(input)).collect::<Vec<_>>();
+        hand_out(planes, |((output, winners), source)| {
             dispatch(Blocks { sliding, block: layout.block, source, output, winners });
         });
         return;

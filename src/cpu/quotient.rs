@@ -1,33 +1,52 @@
 //! `output_k[i] = factor_k[i] · scale · R[i] / st(Σ denominator operands at i)`, 0 where the mask says so.
 
+use pulp::Simd;
+
 use super::binary::magnitude;
 use super::blocks::{BLOCK, for_block_pairs, for_blocks};
 use super::memory::Memory;
 use super::operand::Reader;
 use super::share::Sharer;
+use super::vector::{WithSimd, dispatch};
 use crate::plan::{Contribution, Piece, Quotient};
 use crate::tensor::Real;
 
 /// Runs a step of one piece.
 pub(super) fn run<T: Real>(step: &Quotient, memory: &Memory<T>, output: &mut [T]) {
     let call = Call::new(step, memory);
-    for_blocks(output, |start, output| {
-        let mut room = [T::ZERO; BLOCK];
-        let z = call.share(start, output, &mut room);
-        call.multiply(0, start, z, output);
-    });
+    for_blocks(output, |start, output| dispatch(Block { call: &call, start, pieces: [output] }));
 }
 
 /// Runs a step of two pieces.
 pub(super) fn run_two<T: Real>(step: &Quotient, memory: &Memory<T>, first: &mut [T], second: &mut [T]) {
     let call = Call::new(step, memory);
     for_block_pairs(first, second, |start, first, second| {
+        dispatch(Block { call: &call, start, pieces: [first, second] });
+    });
+}
+
+/// The positions `start..` of each piece, with the machine's widest instructions.
+struct Block<'a, 'b, T, const PIECES: usize> {
+    call: &'a Call<'b, T>,
+    start: usize,
+    pieces: [&'a mut [T]; PIECES],
+}
+
+impl<T: Real, const PIECES: usize> WithSimd for Block<'_, '_, T, PIECES> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Block { call, start, mut pieces } = self;
+        let Some((first, others)) = pieces.split_first_mut() else { return };
         let mut room = [T::ZERO; BLOCK];
         let z = call.share(start, first, &mut room);
-        second.copy_from_slice(first);
+        for (i, other) in others.iter_mut().enumerate() {
+            other.copy_from_slice(first);
+            call.multiply(1 + i, start, z, other);
+        }
         call.multiply(0, start, z, first);
-        call.multiply(1, start, z, second);
-    });
+    }
 }
 
 struct Call<'a, T> {
@@ -48,6 +67,7 @@ impl<'a, T: Real> Call<'a, T> {
     }
 
     /// Puts the shares of positions `start..` into `output` and gives their denominators.
+    #[inline(always)]
     fn share<'b>(&self, start: usize, output: &mut [T], z: &'b mut [T; BLOCK]) -> &'b [T] {
         let mut room = [T::ZERO; BLOCK];
         let z = &mut z[..output.len()];
@@ -60,6 +80,7 @@ impl<'a, T: Real> Call<'a, T> {
         z
     }
 
+    #[inline(always)]
     fn multiply(&self, piece: usize, start: usize, z: &[T], values: &mut [T]) {
         let Some((factor, how)) = &self.factors[piece] else { return };
         let mut room = [T::ZERO; BLOCK];
