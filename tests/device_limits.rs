@@ -1,8 +1,11 @@
 //! The device's limits are respected: weights and batches larger than a binding are split, what cannot fit says so. On
 //! lavapipe a binding holds 128 MiB; where it holds more, the sizes here are taken from the device.
 
-use relprop::gpu::Gpu;
-use relprop::{Backend, Composite, Error, Explainer, Network, Precision, Target, Tensor};
+use relprop::gpu::{Gpu, GpuExecutor, GpuOptions, Machine};
+use relprop::plan::{Executor, Plan, PlanOptions};
+use relprop::{
+    Backend, Composite, Error, Explainer, Network, Precision, Target, Tensor, architectures, estimate_memory,
+};
 
 /// Bytes of the largest binding, or `None` where it is so large that going past it would take too much memory for a test.
 fn largest_binding() -> Option<usize> {
@@ -90,5 +93,29 @@ fn weights_larger_than_a_binding_are_split() {
     for (g, c) in gpu.iter().zip(&cpu) {
         // Sums of 8192 products in float32, divided by denominators of their size.
         assert!((g - c).abs() <= 1e-4 * largest, "{g} is not {c}");
+    }
+}
+
+/// Padding of channels to whole vectors, and the narrow products of the first layer, whose weights are there in two orders.
+#[test]
+fn the_memory_stated_beforehand_is_what_is_taken_within_five_percent() {
+    let gpu = Gpu::open(None).unwrap_or_else(|e| panic!("the GPU tests need an adapter: {e}"));
+    let options = GpuOptions { machine: Some(Machine::Hardware), tune: Some(false), ..GpuOptions::default() };
+    for (name, side) in [("squeezenet", 64), ("resnet18", 32), ("mobilenet-v2", 32)] {
+        let network = architectures::by_name(name).and_then(|a| a.build(side)).expect(name);
+        let composite = Composite::parse("epsilon-gamma-box:-2,2").expect("a composite");
+        let stated = estimate_memory(&network, &composite, 2, Precision::F32).expect(name);
+        let options_of_plan = PlanOptions {
+            batch: 2,
+            output: network.outputs()[0],
+            layers: Vec::new(),
+            conservation: true,
+            several_targets: false,
+        };
+        let plan = Plan::explain(&network, &composite, &options_of_plan).expect(name);
+        let executor = GpuExecutor::with_options(plan, &gpu, &options).expect(name);
+        let (weights, buffers) = executor.memory();
+        let (taken, stated) = ((weights + buffers) as f64, (stated.weights + stated.buffers) as f64);
+        assert!((taken / stated - 1.0).abs() < 0.05, "{name}: {taken} bytes taken, {stated} stated");
     }
 }

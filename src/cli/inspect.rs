@@ -60,7 +60,7 @@ pub fn inspect(args: &InspectArgs) -> Result<ExitCode> {
         last = batch;
         let memory = estimate_memory(network, &composite, batch, precision)?;
         say(&format!(
-            "memory for an explanation, float{}, batch {batch}: {} (weights {}, activations and relevance {})",
+            "memory for an explanation on a graphics card, float{}, batch {batch}: {} (weights {}, activations and relevance {})",
             precision.bytes() * 8,
             bytes(memory.weights + memory.buffers),
             bytes(memory.weights),

@@ -121,6 +121,11 @@ impl<T: Vector> BlockWeights<T> {
         BlockWeights { values, phases: starts, blocks }
     }
 
+    /// Values of all of them.
+    pub(super) fn len(&self) -> usize {
+        self.values.len()
+    }
+
     /// The weights of a bunch of a group's blocks.
     fn of(&self, phase: usize, group: usize, bunch: &Range<usize>) -> &[T] {
         let (start, len) = self.phases[phase];

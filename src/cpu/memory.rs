@@ -50,6 +50,12 @@ impl<T: Real> Memory<T> {
         }
     }
 
+    /// Bytes of all slots.
+    pub(super) fn bytes(&self) -> u64 {
+        let reals = self.reals.iter().map(|values| size_of_val(&values[..]));
+        (reals.chain(self.indices.iter().map(|values| size_of_val(&values[..]))).sum::<usize>()) as u64
+    }
+
     /// The layout of a buffer; `None` is row-major.
     pub(super) fn layout(&self, buffer: BufferId) -> Option<Blocked> {
         self.layouts.of(buffer)
@@ -188,6 +194,12 @@ impl<T: Real> Scratch<T> {
     /// No vectors yet.
     pub(super) fn new() -> Scratch<T> {
         Scratch(Mutex::new(Vec::new()))
+    }
+
+    /// Bytes of the vectors that are not on loan.
+    pub(super) fn bytes(&self) -> u64 {
+        let kept = self.0.lock().map(|kept| kept.iter().map(|values| size_of_val(&values[..])).sum::<usize>());
+        kept.unwrap_or_default() as u64
     }
 
     /// Lends `len` values.

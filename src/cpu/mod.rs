@@ -183,6 +183,10 @@ impl<T: Vector> Executor for CpuExecutor<T> {
         let run = at.and_then(|at| self.finished.remove(at));
         run.map(|(_, run)| run).ok_or_else(Ticket::unknown)
     }
+
+    fn memory(&self) -> (u64, u64) {
+        (self.weights.bytes(), self.memory.bytes() + self.scratch.bytes())
+    }
 }
 
 /// Runs a step; `together` are it and those that run with it.

@@ -42,6 +42,11 @@ pub(super) struct WeightPanels<T> {
 }
 
 impl<T: Vector> WeightPanels<T> {
+    /// Values of all of them.
+    pub(super) fn len(&self) -> usize {
+        self.values.len()
+    }
+
     /// `weight` holds `M × C/groups × taps`.
     pub(super) fn new(weight: &[T], geometry: &Geometry, direction: Direction, phases: &[Phase]) -> WeightPanels<T> {
         let taps = geometry.taps();

@@ -113,6 +113,15 @@ impl<T: Vector> Weights<T> {
         weights
     }
 
+    /// Bytes of all of them, with the network's own where they are used as they are.
+    pub(super) fn bytes(&self) -> u64 {
+        let plain = self.plain.values().map(|plain| plain.values().len());
+        let panels = self.panels.values().map(WeightPanels::len);
+        let blocks = self.blocks.values().map(BlockWeights::len);
+        let depthwise = self.depthwise.values().map(|values| values.len());
+        (plain.chain(panels).chain(blocks).chain(depthwise).sum::<usize>() * size_of::<T>()) as u64
+    }
+
     /// The weights of a term in the network's order; `new` has prepared those of every step.
     pub(super) fn plain(&self, weight: WeightId) -> &[T] {
         self.plain[&weight].values()

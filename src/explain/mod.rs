@@ -111,9 +111,10 @@ impl Explainer {
         self.built.plan.batch
     }
 
-    /// Bytes it takes on the device.
+    /// Bytes it has taken on the device; none once the device has failed for good.
     pub fn memory(&self) -> Memory {
-        memory(&self.built.plan, self.device.info.precision)
+        let (weights, buffers) = self.built.executor.as_ref().map_or((0, 0), |executor| executor.memory());
+        Memory { weights, buffers }
     }
 
     /// Explains samples.
@@ -345,7 +346,9 @@ impl Predictor {
     }
 }
 
-/// Bytes that explaining a network takes at a batch size, without building anything.
+/// Bytes that explaining a network takes on a graphics card at a batch size, without building anything.
+///
+/// On the CPU and on software adapters [`Explainer::memory`] is more: they hold the weights in two orders.
 ///
 /// # Errors
 /// As [`Plan::explain`].

@@ -171,6 +171,11 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
+    /// Bytes of the weights that were uploaded.
+    pub fn weight_bytes(&self) -> u64 {
+        self.weights.values().flat_map(|prepared| &prepared.buffers).map(wgpu::Buffer::size).sum()
+    }
+
     /// Compiles kernels, uploads parameters and maps, and binds everything.
     pub fn bind(&self, launches: &[(usize, Launch)]) -> Result<Vec<Dispatch>> {
         let align = self.gpu.device().limits().min_uniform_buffer_offset_alignment as usize;

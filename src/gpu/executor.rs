@@ -47,8 +47,10 @@ pub struct GpuExecutor {
     /// Run number n takes lane n % 2. The second is made when a run begins before the last one is collected.
     lanes: [Option<Lane>; 2],
     next_ticket: u64,
-    /// Bytes of weights and buffers.
+    /// Bytes of weights and buffers that the plan needs at least.
     memory: u64,
+    /// Bytes of weights as they lie on the device.
+    weights: u64,
 }
 
 impl GpuExecutor {
@@ -131,6 +133,7 @@ impl GpuExecutor {
         let mut prologue = builder.bind(&launches)?;
         let mut forward = prologue.split_off(counts[0]);
         let backward = forward.split_off(counts[1]);
+        let weights = builder.weight_bytes();
         gpu.keep_pipelines();
 
         let mut encoder = gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
@@ -139,7 +142,18 @@ impl GpuExecutor {
         gpu.wait(memory)?;
 
         let lanes = [Some(Lane::new(gpu, &plan, words)?), None];
-        Ok(GpuExecutor { gpu: gpu.clone(), store, forward, backward, seed, lanes, next_ticket: 0, memory, plan })
+        Ok(GpuExecutor {
+            gpu: gpu.clone(),
+            store,
+            forward,
+            backward,
+            seed,
+            lanes,
+            next_ticket: 0,
+            memory,
+            weights,
+            plan,
+        })
     }
 
     fn slot(&self, buffer: BufferId) -> &wgpu::Buffer {
@@ -250,6 +264,11 @@ impl Executor for GpuExecutor {
 
     fn collect(&mut self, ticket: Ticket) -> Result<RunOutput> {
         Ok(self.finish(&ticket, None)?.0)
+    }
+
+    fn memory(&self) -> (u64, u64) {
+        let Store { slots, requests, overflow, .. } = &self.store;
+        (self.weights, slots.iter().chain(requests).chain(overflow).map(wgpu::Buffer::size).sum())
     }
 }
 

@@ -221,6 +221,10 @@ pub trait Executor: Send {
     /// As [`run`](Executor::run); [`Error::Input`](crate::Error::Input) when two runs have begun since, or another executor
     /// gave the ticket.
     fn collect(&mut self, ticket: Ticket) -> crate::Result<RunOutput>;
+
+    /// Bytes of weights and of buffers that it has taken. [`Plan::memory`] is the same beforehand for a graphics card; where
+    /// linear kernels read weights in another order on the way back than on the way forward, they are there twice.
+    fn memory(&self) -> (u64, u64);
 }
 
 /// A run under way, to be [collected](Executor::collect).
