@@ -24,7 +24,8 @@ fn plan(network: &str, size: usize) -> Plan {
     let composite = Composite::parse("epsilon-gamma-box").expect("a preset");
     let composite = composite.with_bounds(Bounds::uniform(-3.0, 3.0).expect("bounds"));
     let output = network.outputs()[0];
-    let options = PlanOptions { batch: 1, output, layers: Vec::new(), conservation: false, several_targets: false };
+    let options =
+        PlanOptions { batch: 1, output, layers: Vec::new(), conservation: false.into(), several_targets: false };
     Plan::explain(&network, &composite, &options).expect("a plan")
 }
 

@@ -42,14 +42,15 @@ mod text;
 
 pub use error::{Error, Result};
 pub use explain::{
-    Backend, DeviceInfo, Explainer, Explanation, LayerConservation, Memory, Precision, Predictor, Target,
-    TargetExplanation, estimate_memory,
+    Backend, Conservation, DeviceInfo, Explainer, Explanation, LayerConservation, LayerDetail, Memory, Precision,
+    Predictor, Target, TargetExplanation, estimate_memory,
 };
 pub use network::{Activation, Affine, AxisMap, Conv, Dense, Dim, MaxPool, Network, NetworkBuilder, Op, ValueId};
 pub use onnx::OnnxOptions;
-pub use plan::SeedAmount;
+pub use plan::{ConservationDetail, SeedAmount};
 pub use rules::{
-    Bounds, Composite, LayerKind, LayerRule, Position, Rule, RuleKind, Selector, Stabiliser, StabiliserKind,
+    Bounds, Composite, LayerKind, LayerRule, NormalisationRule, Position, ResidualRule, Rule, RuleKind, Selector,
+    Stabiliser, StabiliserKind,
 };
 pub use tensor::{Data, Real, Tensor};
 

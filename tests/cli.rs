@@ -98,6 +98,22 @@ fn without_arguments_the_cat_is_explained() {
 }
 
 #[test]
+fn a_map_that_lost_most_of_its_relevance_is_warned_of() {
+    let folder = folder();
+    let explain = |composite: &str| {
+        let (model, input) = (golden("mlp/model.onnx"), golden("mlp/input.npy"));
+        let args = ["explain", "--backend", "cpu", "-q", "--model", &model, &input, "--composite", composite];
+        good(folder.path(), &args).err
+    };
+    // An ε of 10 absorbs nearly all.
+    let err = explain("epsilon:10");
+    assert_eq!(err.matches("of the relevance arrives at the input").count(), 3, "{err}");
+    assert!(err.contains("sample 2, target best: 1.07 %") && err.contains("relprop check"), "{err}");
+    assert!(!explain("epsilon").contains("arrives"), "nothing is lost");
+    assert!(!explain("gradient").contains("arrives"), "gradients are not meant to conserve");
+}
+
+#[test]
 fn the_box_rules_bounds_are_black_and_white() {
     let folder = folder();
     let (default, given) = ("relprop-out", "given");

@@ -109,7 +109,7 @@ fn the_memory_stated_beforehand_is_what_is_taken_within_five_percent() {
             batch: 2,
             output: network.outputs()[0],
             layers: Vec::new(),
-            conservation: true,
+            conservation: true.into(),
             several_targets: false,
         };
         let plan = Plan::explain(&network, &composite, &options_of_plan).expect(name);

@@ -141,7 +141,7 @@ fn a_batch_that_nothing_can_hold_is_an_error_or_is_split() {
             batch,
             output: net.outputs()[0],
             layers: Vec::new(),
-            conservation: true,
+            conservation: true.into(),
             several_targets: false,
         };
         let plan = Plan::explain(&net, &Composite::parse("epsilon").unwrap(), &options);

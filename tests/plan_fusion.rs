@@ -82,7 +82,8 @@ fn explain(
     conservation: bool,
 ) -> Plan {
     let output = network.outputs()[0];
-    let options = PlanOptions { batch: 2, output, layers: layers.to_vec(), conservation, several_targets };
+    let options =
+        PlanOptions { batch: 2, output, layers: layers.to_vec(), conservation: conservation.into(), several_targets };
     let plan = Plan::explain(network, composite, &options).unwrap_or_else(|e| panic!("{}: {e}", composite.name()));
     let steps = || plan.prologue.iter().chain(&plan.forward).chain(&plan.backward);
     let mut used: HashSet<BufferId> = steps().flat_map(|s| s.reads().into_iter().chain(s.writes())).collect();

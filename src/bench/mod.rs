@@ -160,7 +160,7 @@ pub fn plan_report(
         batch,
         output: first_output(network)?,
         layers: Vec::new(),
-        conservation: false,
+        conservation: false.into(),
         several_targets: targets > 1,
     };
     let plan = Plan::explain(network, composite, &options)?;

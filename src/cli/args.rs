@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use relprop::heatmap::ColorMap;
 use relprop::input::{Channels, Fit, LabelSource, ModelDescription, PerChannel, Preset, Size};
-use relprop::{Backend, Composite, Precision, SeedAmount};
+use relprop::{Backend, Composite, NormalisationRule, Precision, ResidualRule, SeedAmount};
 
 /// Which pixels made the network decide? Layer-wise relevance propagation for ONNX networks.
 #[derive(Parser)]
@@ -23,6 +23,8 @@ pub enum Command {
     Run(RunArgs),
     /// Show a network's layers with the rule each gets, and the memory an explanation takes
     Inspect(Box<InspectArgs>),
+    /// Tell whether a map can be trusted: what each layer keeps, absorbs and magnifies, and float32 beside float64
+    Check(Box<CheckArgs>),
     /// Measure forward pass and explanation: time, share of the device's peak, memory, time by kernel
     Bench(Box<BenchArgs>),
     /// Show the GPU adapters, and which one is taken automatically
@@ -160,6 +162,15 @@ pub struct RuleArgs {
     /// Leave biases out of the rules' denominators
     #[arg(long)]
     pub zero_bias: bool,
+    /// How sums of branches share: norm, in proportion to the branches' values; bounded, to their magnitudes, which cannot blow
+    /// up; shortcut or branch, all to the one with the fewest or most layers; gradient, all to each. Default: the
+    /// composite's, norm in most
+    #[arg(long, value_name = "HOW", value_parser = residual)]
+    pub residual: Option<ResidualRule>,
+    /// What batch normalisation does that cannot be merged into a layer, as between ReLU and convolution: pass, hand relevance
+    /// on; epsilon, the epsilon rule, in which its shift absorbs; gradient. Default: the composite's, pass in most
+    #[arg(long, value_name = "HOW", value_parser = normalisation)]
+    pub normalisation: Option<NormalisationRule>,
 }
 
 fn composite_help() -> String {
@@ -232,6 +243,50 @@ pub struct InspectArgs {
     /// Floats for the memory
     #[arg(long, value_enum, default_value_t = PrecisionArg::F32, help_heading = "Memory")]
     pub precision: PrecisionArg,
+}
+
+#[derive(Args)]
+#[command(after_help = CHECK_HELP)]
+pub struct CheckArgs {
+    /// The network, an ONNX file. Without it, the built-in SqueezeNet 1.1
+    pub model: Option<PathBuf>,
+    /// A picture or .npy array; NAME=X.npy for each input of a network with several. Without any, the built-in sample photo
+    #[arg(value_name = "INPUT")]
+    pub inputs: Vec<String>,
+    #[command(flatten)]
+    pub description: DescriptionArgs,
+    #[command(flatten)]
+    pub rules: RuleArgs,
+    /// What to explain, as in `relprop explain`
+    #[arg(long, short, default_value = "best", help_heading = "Target")]
+    pub target: String,
+    /// The output to explain, when there are several
+    #[arg(long, value_name = "NAME", help_heading = "Target")]
+    pub output: Option<String>,
+    /// Where float32 runs; float64 runs on the CPU
+    #[arg(long, value_enum, default_value_t = BackendArg::Auto, help_heading = "Device")]
+    backend: BackendArg,
+    /// The GPU adapter whose name contains this
+    #[arg(long, value_name = "NAME", help_heading = "Device")]
+    pub adapter: Option<String>,
+    /// Show every layer, not only those where something happens
+    #[arg(long, help_heading = "Results")]
+    pub all: bool,
+    /// Print JSON
+    #[arg(long, help_heading = "Results")]
+    pub json: bool,
+}
+
+const CHECK_HELP: &str = "\
+Sums are of one sample, as parts of what the output starts with. \"comes\" is the relevance of a layer's output, \"leaves\"
+what it hands to its inputs, \"bias\" what its bias absorbed and \"rest\" what is missing then: the stabiliser has it, or a
+denominator that is 0. \"|out| ÷ |in|\" compares sums of magnitudes: far above 1, the layer divides by sums near 0.
+The exit code is 1 where relevance is not finite.";
+
+impl CheckArgs {
+    pub fn backend(&self) -> Backend {
+        self.backend.into()
+    }
 }
 
 #[derive(Args)]
@@ -364,6 +419,16 @@ fn percent(text: &str) -> Result<f64, String> {
 fn dim(text: &str) -> Result<(String, usize), String> {
     let (name, size) = text.split_once('=').ok_or("give NAME=SIZE")?;
     Ok((name.to_string(), positive(size)?))
+}
+
+fn residual(text: &str) -> Result<ResidualRule, String> {
+    let at = ResidualRule::NAMES.iter().position(|name| *name == text);
+    at.map(|i| ResidualRule::ALL[i]).ok_or_else(|| format!("it can be: {}", ResidualRule::NAMES.join(", ")))
+}
+
+fn normalisation(text: &str) -> Result<NormalisationRule, String> {
+    let at = NormalisationRule::NAMES.iter().position(|name| *name == text);
+    at.map(|i| NormalisationRule::ALL[i]).ok_or_else(|| format!("it can be: {}", NormalisationRule::NAMES.join(", ")))
 }
 
 fn bounds(text: &str) -> Result<(f64, f64), String> {

@@ -11,15 +11,18 @@ use relprop::input::{InputFile, expand};
 use relprop::{Explainer, Network, Target, Tensor, ValueId};
 
 use super::args::ExplainArgs;
+use super::findings::{LITTLE, percent};
 use super::items::{self, Item};
 use super::model::Model;
-use super::report::{Failure, Report, Timings};
+use super::report::{self, Failure, Report, Timings};
 use super::results::Writer;
 use super::targets::{self, NamedTarget};
 use super::{Usage, say, usage};
 
 /// How often the report is brought up to date while inputs are explained.
 const REPORT_EVERY: Duration = Duration::from_secs(2);
+/// Maps that do not conserve relevance are told one by one up to this many.
+const WARNED: usize = 3;
 /// From this many inputs on there is a progress bar.
 const MANY: usize = 4;
 
@@ -93,8 +96,20 @@ pub fn explain(args: &ExplainArgs) -> Result<ExitCode> {
     let bar = progress(sources.len(), args.quiet);
     let inputs: Vec<&Path> = sources.iter().filter_map(Source::path).collect();
     let writer = Writer::new(args, &model, output, &targets, &inputs);
-    let mut run =
-        Run { args, model: &model, fixed, explainer, targets: &targets, writer, report, bar, start, written: start };
+    let mut run = Run {
+        args,
+        model: &model,
+        fixed,
+        explainer,
+        targets: &targets,
+        writer,
+        report,
+        bar,
+        conserves: composite.conserves(),
+        unconserved: 0,
+        start,
+        written: start,
+    };
     for problem in problems {
         run.fail(problem.split(':').next().unwrap_or("").to_string(), problem);
     }
@@ -103,7 +118,7 @@ pub fn explain(args: &ExplainArgs) -> Result<ExitCode> {
 }
 
 /// The output to explain.
-fn output(network: &Network, name: Option<&str>) -> Result<ValueId> {
+pub fn output(network: &Network, name: Option<&str>) -> Result<ValueId> {
     let names = || network.outputs().iter().map(|o| network.value(*o).name.as_str()).collect::<Vec<_>>().join(", ");
     let Some(name) = name else {
         return network.outputs().first().copied().context("the network has no output");
@@ -178,6 +193,10 @@ struct Run<'a> {
     writer: Writer<'a>,
     report: Report,
     bar: ProgressBar,
+    /// Whether the composite means to conserve relevance.
+    conserves: bool,
+    /// Maps that hold much less or more than the output started with.
+    unconserved: usize,
     start: Instant,
     /// When the report was last written.
     written: Instant,
@@ -227,6 +246,7 @@ impl Run<'_> {
                     if !self.args.quiet {
                         self.bar.suspend(|| say(&self.writer.summary(item, &entries)));
                     }
+                    self.warn_of_losses(&entries);
                     self.report.inputs.extend(entries);
                     self.bar.inc(1);
                 }
@@ -247,6 +267,31 @@ impl Run<'_> {
         }
     }
 
+    /// Warns of maps that hold less than a tenth or more than ten times what the output started with.
+    fn warn_of_losses(&mut self, entries: &[report::Input]) {
+        if !self.conserves {
+            return;
+        }
+        for (entry, target) in entries.iter().flat_map(|entry| entry.targets.iter().map(move |target| (entry, target)))
+        {
+            let kept = target.relevance_sum / target.seed;
+            if target.seed == 0.0 || (LITTLE..=1.0 / LITTLE).contains(&kept.abs()) {
+                continue;
+            }
+            self.unconserved += 1;
+            if self.unconserved <= WARNED {
+                let (input, sample) = (&entry.input, entry.sample);
+                let (name, kept) = (&target.target, percent(kept));
+                let help = "relprop check tells what becomes of the rest";
+                self.bar.suspend(|| {
+                    eprintln!(
+                        "warning: {input}, sample {sample}, target {name}: {kept} of the relevance arrives at the input; {help}"
+                    );
+                });
+            }
+        }
+    }
+
     /// Tells that an input failed, and goes on.
     fn fail(&mut self, input: String, error: String) {
         self.bar.suspend(|| eprintln!("error: {error}"));
@@ -262,6 +307,9 @@ impl Run<'_> {
         let report = self.report.write(&self.args.out);
         // What went wrong first is what is told.
         result.and(report)?;
+        if self.unconserved > WARNED {
+            eprintln!("warning: {} maps hold less than a tenth or more than ten times of it", self.unconserved);
+        }
         if !self.args.quiet {
             let (done, failures) = (self.report.timings.samples, self.report.failed.len());
             let failures = if failures == 0 { String::new() } else { format!(", {failures} failed") };

@@ -2,8 +2,10 @@
 
 mod args;
 mod bench;
+mod check;
 mod devices;
 mod explain;
+mod findings;
 mod inspect;
 mod items;
 mod model;
@@ -43,6 +45,7 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => explain::explain(&args),
         Command::Run(args) => run::run(&args),
         Command::Inspect(args) => inspect::inspect(&args),
+        Command::Check(args) => check::check(&args),
         Command::Bench(args) => bench::bench(&args),
         Command::Devices => devices::devices(),
     };

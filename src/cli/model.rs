@@ -89,6 +89,12 @@ impl Model {
             composite = composite.with_bounds(Bounds::new(low, high)?);
         }
         composite = composite.with_zero_bias(args.zero_bias);
+        if let Some(residual) = args.residual {
+            composite = composite.with_residual(residual);
+        }
+        if let Some(normalisation) = args.normalisation {
+            composite = composite.with_normalisation(normalisation);
+        }
         composite.assign(&self.network).map_err(usage("--composite"))?;
         Ok(composite)
     }

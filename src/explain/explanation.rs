@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::conservation::{self, Conservation, LayerConservation};
 use super::target::Target;
 use crate::error::{Error, Result};
 use crate::plan::{Plan, Port, RunOutput, SeedAmount};
@@ -36,19 +37,11 @@ pub struct TargetExplanation {
     pub conservation: Vec<LayerConservation>,
 }
 
-/// Sums of relevance at one layer.
-#[derive(Clone, Debug)]
-pub struct LayerConservation {
-    /// The layer's name.
-    pub layer: String,
-    /// Its op.
-    pub op: &'static str,
-    /// Its rule.
-    pub rule: String,
-    /// For each sample, the sum of the relevance of the layer's output.
-    pub arriving: Vec<f64>,
-    /// For each sample, the sum of what the layer handed to its inputs.
-    pub leaving: Vec<f64>,
+impl Explanation {
+    /// For each target, what it started with, what arrived at the inputs, and what became of the rest layer by layer.
+    pub fn conservation(&self) -> Vec<Conservation<'_>> {
+        self.targets.iter().map(Conservation::new).collect()
+    }
 }
 
 /// How long something took.
@@ -79,7 +72,7 @@ pub(super) fn from_run(
 ) -> Result<Explanation> {
     let count = range.len();
     let output = samples(run.outputs[0].clone(), &plan.outputs[0], plan.batch, count)?;
-    finite(&output, "the network's output", count)?;
+    finite(&output, "the network's output", count, || None)?;
     let values = output.to_vec::<f64>();
     let per_sample = values.len() / count;
     let mut explained = Vec::new();
@@ -89,23 +82,17 @@ pub(super) fn from_run(
         let mut tensors = Vec::new();
         for (tensor, port) in result.relevances.iter().zip(&plan.relevances) {
             let tensor = samples(tensor.clone(), port, plan.batch, count)?;
-            finite(&tensor, &format!("the relevance of \"{}\"", port.name), count)?;
             tensors.push((port.name.clone(), tensor));
+        }
+        let conservation = conservation::layers(plan, &result.sums, count);
+        if !plan.layer_sums.iter().any(|sums| sums.detail.is_some()) {
+            for (name, tensor) in &tensors {
+                let layer = || conservation::first_non_finite(&conservation);
+                finite(tensor, &format!("the relevance of \"{name}\""), count, layer)?;
+            }
         }
         let layers = tensors.split_off(plan.inputs.len());
         let relevance = tensors.into_iter().map(|t| t.1).collect();
-        let row = |row: usize| result.sums[row * plan.batch..][..count].to_vec();
-        let conservation = plan.layer_sums.iter().map(|sums| {
-            let mut leaving = vec![0.0; count];
-            for piece in &sums.leaving {
-                for (total, value) in leaving.iter_mut().zip(row(*piece)) {
-                    *total += value;
-                }
-            }
-            let (layer, rule) = (sums.layer.clone(), sums.rule.clone());
-            LayerConservation { layer, op: sums.op, rule, arriving: row(sums.arriving), leaving }
-        });
-        let conservation = conservation.collect();
         explained.push(TargetExplanation { target: target.clone(), chosen, seed, relevance, layers, conservation });
     }
     Ok(Explanation { output, targets: explained, timings: Timings::default() })
@@ -137,16 +124,17 @@ fn join_target(parts: Vec<TargetExplanation>) -> Result<TargetExplanation> {
             all.1 = Tensor::stack_rows(&[all.1.clone(), more.1])?;
         }
         for (all, more) in joined.conservation.iter_mut().zip(part.conservation) {
-            all.arriving.extend(more.arriving);
-            all.leaving.extend(more.leaving);
+            all.extend(more);
         }
     }
     Ok(joined)
 }
 
-fn finite(tensor: &Tensor, what: &str, count: usize) -> Result<()> {
+/// Fails for a tensor with NaN or infinity, naming the layer where it began if that is known.
+fn finite(tensor: &Tensor, what: &str, count: usize, layer: impl FnOnce() -> Option<String>) -> Result<()> {
     let Some(at) = tensor.first_non_finite() else { return Ok(()) };
     let sample = at / (tensor.len() / count).max(1);
+    let layer = layer().map_or(String::new(), |layer| format!(", from layer {layer} on"));
     let help = "an overflow or a division by 0; try float64 on the CPU, or a larger epsilon";
-    Err(Error::Input(format!("{what} is not finite for sample {sample}: {help}")))
+    Err(Error::Input(format!("{what} is not finite for sample {sample}{layer}: {help}")))
 }

@@ -1,18 +1,20 @@
 //! What users of the library call: an [`Explainer`] for a network and a composite, [`Target`]s, [`Explanation`]s.
 
+mod conservation;
 mod device;
 mod explanation;
 mod target;
 
 use std::time::{Duration, Instant};
 
+pub use conservation::{Conservation, LayerConservation, LayerDetail};
 pub use device::{Backend, DeviceInfo, Precision};
-pub use explanation::{Explanation, LayerConservation, TargetExplanation, Timings};
+pub use explanation::{Explanation, TargetExplanation, Timings};
 pub use target::Target;
 
 use crate::error::{Error, Result};
 use crate::network::{Network, ValueId};
-use crate::plan::{Executor, Plan, PlanOptions, Port, RunOutput, SeedAmount, SeedRequest};
+use crate::plan::{ConservationDetail, Executor, Plan, PlanOptions, Port, RunOutput, SeedAmount, SeedRequest};
 use crate::rules::Composite;
 use crate::tensor::Tensor;
 use device::Device;
@@ -62,7 +64,7 @@ pub struct ExplainerBuilder<'a> {
     output: Option<ValueId>,
     layers: Vec<ValueId>,
     seed: SeedAmount,
-    conservation: bool,
+    conservation: ConservationDetail,
     several_targets: bool,
 }
 
@@ -96,7 +98,7 @@ impl Explainer {
             output: None,
             layers: Vec::new(),
             seed: SeedAmount::Logit,
-            conservation: true,
+            conservation: ConservationDetail::Sums,
             several_targets: false,
         }
     }
@@ -258,9 +260,9 @@ impl<'a> ExplainerBuilder<'a> {
         self
     }
 
-    /// Whether sums of relevance are taken at every layer (the default).
-    pub fn conservation(mut self, conservation: bool) -> Self {
-        self.conservation = conservation;
+    /// What sums of relevance are taken at every layer: true (the default), false, or a [`ConservationDetail`].
+    pub fn conservation(mut self, detail: impl Into<ConservationDetail>) -> Self {
+        self.conservation = detail.into();
         self
     }
 
@@ -316,7 +318,7 @@ impl Predictor {
         let output =
             *network.outputs().first().ok_or_else(|| Error::Input(format!("{} has no output", network.name())))?;
         let mut options =
-            PlanOptions { batch, output, layers: Vec::new(), conservation: false, several_targets: false };
+            PlanOptions { batch, output, layers: Vec::new(), conservation: false.into(), several_targets: false };
         let built = build(&device, &mut options, |options| Plan::forward(network, options.batch))?;
         Ok(Predictor { name: network.name().to_string(), device, built })
     }
@@ -354,7 +356,7 @@ impl Predictor {
 /// As [`Plan::explain`].
 pub fn estimate_memory(network: &Network, composite: &Composite, batch: usize, precision: Precision) -> Result<Memory> {
     let output = *network.outputs().first().ok_or_else(|| Error::Input(format!("{} has no output", network.name())))?;
-    let options = PlanOptions { batch, output, layers: Vec::new(), conservation: true, several_targets: false };
+    let options = PlanOptions { batch, output, layers: Vec::new(), conservation: true.into(), several_targets: false };
     Ok(memory(&Plan::explain(network, composite, &options)?, precision))
 }
 

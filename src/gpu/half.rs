@@ -235,7 +235,7 @@ mod tests {
     fn plan(composite: &str, several_targets: bool) -> Plan {
         let network = network();
         let output = network.outputs()[0];
-        let options = PlanOptions { batch: 1, output, layers: Vec::new(), conservation: false, several_targets };
+        let options = PlanOptions { batch: 1, output, layers: Vec::new(), conservation: false.into(), several_targets };
         Plan::explain(&network, &Composite::parse(composite).unwrap(), &options).unwrap()
     }
 

@@ -22,10 +22,29 @@ pub struct PlanOptions {
     pub output: ValueId,
     /// Tensors inside the network whose relevance is wanted too.
     pub layers: Vec<ValueId>,
-    /// Whether sums of relevance are taken at every layer.
-    pub conservation: bool,
+    /// What sums of relevance are taken at every layer.
+    pub conservation: ConservationDetail,
     /// Whether runs will have several targets: denominators are then computed once for all, and kept.
     pub several_targets: bool,
+}
+
+/// What is told of each layer's relevance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ConservationDetail {
+    /// Nothing.
+    None,
+    /// What came to the layer and what it handed on.
+    #[default]
+    Sums,
+    /// Sums of magnitudes and what the bias absorbed too. Costs passes over memory.
+    Full,
+}
+
+impl From<bool> for ConservationDetail {
+    /// Sums, or nothing.
+    fn from(sums: bool) -> ConservationDetail {
+        if sums { ConservationDetail::Sums } else { ConservationDetail::None }
+    }
 }
 
 impl Plan {
@@ -46,6 +65,7 @@ impl Plan {
         let mut planner = Planner::new(network, facts, batch);
         planner.stabiliser = composite.stabiliser;
         planner.share_denominators = options.several_targets;
+        planner.bias_shares = (options.conservation == ConservationDetail::Full).then(Vec::new);
         let inputs = planner.add_inputs()?;
         for (node, live) in network.nodes().iter().zip(&live) {
             if *live {
@@ -110,7 +130,7 @@ impl Plan {
             planner.keep(port.buffer);
             outputs.push(port);
         }
-        let sums = Sums::new(false, &mut planner);
+        let sums = Sums::new(ConservationDetail::None, &mut planner);
         Ok(planner.finish(inputs, outputs, Vec::new(), sums, false))
     }
 }
@@ -143,9 +163,9 @@ struct Sums {
 }
 
 impl Sums {
-    fn new(wanted: bool, planner: &mut Planner) -> Sums {
+    fn new(detail: ConservationDetail, planner: &mut Planner) -> Sums {
         // Its length is known at the end.
-        let table = wanted.then(|| planner.buffer(0, "sums of relevance"));
+        let table = (detail != ConservationDetail::None).then(|| planner.buffer(0, "sums of relevance"));
         if let Some(table) = table {
             planner.keep(table);
         }
@@ -160,6 +180,7 @@ impl Sums {
         arriving: BufferId,
         pieces: &[BufferId],
     ) {
+        let bias_shares = planner.bias_shares.as_mut().map(std::mem::take);
         let Some(table) = self.table else { return };
         let fixed = (!planner.network.has_open_batch()).then_some(Dim::Fixed(planner.batch));
         let batch_first = |v: &ValueId| {
@@ -169,7 +190,7 @@ impl Sums {
         if !node.inputs.iter().chain([&node.output]).all(batch_first) {
             return;
         }
-        let mut row = |buffer: BufferId| match self.rows.get(&buffer) {
+        let mut row = |planner: &mut Planner, buffer: BufferId| match self.rows.get(&buffer) {
             Some(row) => *row,
             None => {
                 let row = self.rows.len();
@@ -181,14 +202,31 @@ impl Sums {
                 row
             }
         };
-        let arriving = row(arriving);
-        let leaving = pieces.iter().map(|p| row(*p)).collect();
+        let sums = [row(planner, arriving)].into_iter().chain(pieces.iter().map(|p| row(planner, *p)));
+        let sums: Vec<usize> = sums.collect();
+        let detail = bias_shares.map(|shares| {
+            let magnitudes = [&[arriving], pieces].concat().into_iter().map(|buffer| {
+                let len = planner.drafts[buffer.0].len;
+                let zero = Operand { buffer: planner.constant(vec![0.0], "zero"), inner: len, count: 1 };
+                let values = planner.whole(buffer);
+                let magnitudes = planner.binary(BinaryOp::AddMagnitudes, values, zero, len, "magnitudes of relevance");
+                row(planner, magnitudes)
+            });
+            let magnitudes: Vec<usize> = magnitudes.collect();
+            let bias = shares.into_iter().map(|(share, bias)| {
+                let (len, values) = (planner.drafts[share.0].len, planner.whole(share));
+                let absorbed = planner.binary(BinaryOp::Mul, values, bias, len, "what the bias absorbs");
+                row(planner, absorbed)
+            });
+            LayerDetail { bias: bias.collect(), arriving: magnitudes[0], leaving: magnitudes[1..].to_vec() }
+        });
         self.layers.push(LayerSums {
             layer: node.name.clone(),
             op: node.op.name(),
             rule: rule.to_string(),
-            arriving,
-            leaving,
+            arriving: sums[0],
+            leaving: sums[1..].to_vec(),
+            detail,
         });
     }
 }

@@ -83,7 +83,7 @@ impl Facts {
             },
             LayerRule::Pooling(PoolingRule::Norm) => true,
             LayerRule::Residual(ResidualRule::Norm | ResidualRule::Bounded) => true,
-            LayerRule::Pooling(PoolingRule::Gradient) | LayerRule::Residual(ResidualRule::Gradient) => false,
+            LayerRule::Pooling(PoolingRule::Gradient) | LayerRule::Residual(_) => false,
             // The product is 0 where the input is 0; a quotient too where the input is the numerator.
             LayerRule::Gate(crate::rules::GateRule::Gradient) => false,
             LayerRule::Gate(_) => output_keeps && (matches!(node.op, Op::Mul) || node.inputs[0] == input),

@@ -26,7 +26,7 @@ use super::build::{batch_size, before_softmax, live};
 use super::cost::{Cost, WORD};
 use super::facts::Facts;
 use super::linear::{Layer, layer};
-use super::relevance::gate;
+use super::relevance::{branch, gate};
 use super::{Part, PlanOptions};
 use crate::error::Result;
 use crate::network::{Activation, Network, Node, Op, ValueId};
@@ -222,8 +222,12 @@ impl<'a> Count<'a> {
                 (routed(read, x), first)
             }
             LayerRule::Residual(how) => {
-                if *how == ResidualRule::Gradient {
-                    return (Cost::default(), node.inputs.clone());
+                match how {
+                    ResidualRule::Gradient => return (Cost::default(), node.inputs.clone()),
+                    ResidualRule::Shortcut | ResidualRule::Branch => {
+                        return (Cost::default(), vec![node.inputs[branch(self.network, node, *how)]]);
+                    }
+                    ResidualRule::Norm | ResidualRule::Bounded => {}
                 }
                 let mut read = y;
                 self.need_output(back, node);
@@ -425,7 +429,7 @@ mod tests {
 
     fn options(network: &Network, several_targets: bool) -> PlanOptions {
         let output = network.outputs()[0];
-        PlanOptions { batch: 1, output, layers: Vec::new(), conservation: false, several_targets }
+        PlanOptions { batch: 1, output, layers: Vec::new(), conservation: false.into(), several_targets }
     }
 
     fn least(composite: &str, several: bool, targets: usize) -> Cost {

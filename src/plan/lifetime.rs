@@ -105,7 +105,7 @@ mod tests {
     fn plan(several_targets: bool) -> Plan {
         let network = by_name("resnet18").unwrap().build(64).unwrap();
         let output = network.outputs()[0];
-        let options = PlanOptions { batch: 1, output, layers: Vec::new(), conservation: true, several_targets };
+        let options = PlanOptions { batch: 1, output, layers: Vec::new(), conservation: true.into(), several_targets };
         Plan::explain(&network, &Composite::parse("epsilon-gamma-box:-1,1").unwrap(), &options).unwrap()
     }
 

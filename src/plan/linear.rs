@@ -137,6 +137,9 @@ impl Planner<'_> {
             .iter()
             .map(|d| self.share(node, layer, rule, d, bounds, relevance))
             .collect::<Result<Vec<_>>>()?;
+        for (denominator, share) in lowered.denominators.iter().zip(&shares) {
+            self.note_bias(node, layer, denominator, *share);
+        }
         let input = self.value(node.inputs[0])?;
         let output = self.buffer(self.len(node.inputs[0]), format!("relevance of the input of {}", node.name));
         for (i, product) in lowered.products.iter().enumerate() {
@@ -236,6 +239,20 @@ impl Planner<'_> {
         Ok(output)
     }
 
+    /// Notes which part of a denominator is bias, if that is wanted.
+    fn note_bias(&mut self, node: &Node, layer: &Layer, denominator: &Denominator, share: BufferId) {
+        if self.bias_shares.is_none() {
+            return;
+        }
+        let own = denominator.output.then_some(BiasForm::Form(WeightForm::Plain));
+        let forms = [own, Some(denominator.bias)].into_iter().flatten().filter_map(|form| bias_values(layer, form));
+        let sum = forms.reduce(|a, b| a.iter().zip(b).map(|(a, b)| a + b).collect());
+        let Some(values) = sum.filter(|values| values.iter().any(|b| *b != 0.0)) else { return };
+        let buffer = self.constant(values, format!("bias of {}", node.name));
+        let (inner, count) = (layer.output_len() / layer.output_channels(), layer.output_channels());
+        self.bias_shares.iter_mut().for_each(|shares| shares.push((share, Operand { buffer, inner, count })));
+    }
+
     /// Brings a denominator of several operands into one buffer.
     fn in_one_buffer(&mut self, z: &mut Vec<Operand>, len: usize) {
         if matches!(z.as_slice(), [one] if one.inner == 1 && one.count == len) {
@@ -308,12 +325,17 @@ impl Planner<'_> {
 
     /// The biases in a form, or `None` when there are none.
     fn bias(&mut self, node: &Node, layer: &Layer, form: BiasForm) -> Option<BufferId> {
-        let values = layer.bias?.to_vec::<f64>();
-        let values: Vec<f64> = match form {
-            BiasForm::None => return None,
-            BiasForm::Form(form) => values.into_iter().map(|b| form.of(b)).collect(),
-            BiasForm::Negated => values.into_iter().map(|b| -b).collect(),
-        };
+        let values = bias_values(layer, form)?;
         Some(self.constant(values, format!("bias of {}", node.name)))
+    }
+}
+
+/// The biases of a layer in a form, or `None` when there are none.
+fn bias_values(layer: &Layer, form: BiasForm) -> Option<Vec<f64>> {
+    let values = layer.bias?.to_vec::<f64>().into_iter();
+    match form {
+        BiasForm::None => None,
+        BiasForm::Form(form) => Some(values.map(|b| form.of(b)).collect()),
+        BiasForm::Negated => Some(values.map(|b| -b).collect()),
     }
 }

@@ -24,7 +24,7 @@ use crate::network::AxisMap;
 use crate::rules::WeightForm;
 use crate::tensor::Tensor;
 
-pub use build::PlanOptions;
+pub use build::{ConservationDetail, PlanOptions};
 pub use cost::Cost;
 pub(crate) use sliding::Sliding;
 pub use step::*;
@@ -74,6 +74,19 @@ pub struct LayerSums {
     /// Row of what came to its output.
     pub arriving: usize,
     /// Rows of what it handed to its inputs.
+    pub leaving: Vec<usize>,
+    /// More, where it was asked for.
+    pub detail: Option<LayerDetail>,
+}
+
+/// Rows of the table of sums that tell more of a layer.
+#[derive(Clone, Debug)]
+pub struct LayerDetail {
+    /// Rows of what the bias absorbed: `Σ b·s` of each share `s = R/st(z)`.
+    pub bias: Vec<usize>,
+    /// Row of the sum of magnitudes that came to its output.
+    pub arriving: usize,
+    /// Rows of the sums of magnitudes that it handed to its inputs.
     pub leaving: Vec<usize>,
 }
 

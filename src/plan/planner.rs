@@ -31,6 +31,8 @@ pub(super) struct Planner<'a> {
     pub relevance: Vec<Option<BufferId>>,
     /// Pairs of a relevance and the values it belongs to: the relevance is 0 wherever the value is not positive.
     pub positive_only: HashSet<(BufferId, BufferId)>,
+    /// Where it is wanted, the shares `s = R/st(z)` of the node at hand with the bias that is a part of z.
+    pub bias_shares: Option<Vec<(BufferId, Operand)>>,
 }
 
 impl<'a> Planner<'a> {
@@ -50,6 +52,7 @@ impl<'a> Planner<'a> {
             values: vec![None; network.values.len()],
             relevance: vec![None; network.values.len()],
             positive_only: HashSet::new(),
+            bias_shares: None,
         }
     }
 

@@ -131,6 +131,10 @@ impl Planner<'_> {
                 }
                 Some(sum.buffer)
             }
+            ResidualRule::Shortcut | ResidualRule::Branch => {
+                let input = node.inputs[branch(self.network, node, how)];
+                return Ok(vec![(input, self.reduce(relevance, &to, &self.shape(input))?)]);
+            }
             ResidualRule::Gradient => None,
         };
         let mut given = Vec::new();
@@ -229,6 +233,11 @@ impl Planner<'_> {
             NormalisationRule::Epsilon => {
                 let own = self.value(node.output)?;
                 let x = self.value(node.inputs[0])?;
+                if let (Some(shift), Some(_)) = (&affine.shift, &self.bias_shares) {
+                    let share = self.quotient(own, relevance, &node.name);
+                    let shift = self.constant_operand(shift, &shape, &node.name);
+                    self.bias_shares.iter_mut().for_each(|shares| shares.push((share, shift)));
+                }
                 self.scaled_quotient(own, relevance, x, &node.name)
             }
         };
@@ -282,6 +291,22 @@ impl Planner<'_> {
             _ => Ok(vec![(input, relevance)]),
         }
     }
+}
+
+/// Which operand of a sum takes all: for [`ResidualRule::Shortcut`] the one with the fewest linear layers between it and the
+/// network's inputs, else the one with the most; of alike ones the last, or the first.
+pub(super) fn branch(network: &Network, node: &Node, how: ResidualRule) -> usize {
+    let mut depths = vec![0; network.values.len()];
+    for node in network.nodes() {
+        let before = node.inputs.iter().map(|input| depths[input.0]).max().unwrap_or(0);
+        depths[node.output.0] =
+            before + usize::from(matches!(node.op, Op::Conv(_) | Op::ConvTranspose(_) | Op::Dense(_)));
+    }
+    let depth = |i: &usize| depths[node.inputs[*i].0];
+    let operands = (0..node.inputs.len()).rev();
+    // Of several alike, `min_by_key` takes the first it meets and `max_by_key` the last.
+    let chosen = if how == ResidualRule::Shortcut { operands.min_by_key(depth) } else { operands.max_by_key(depth) };
+    chosen.unwrap_or(0)
 }
 
 /// Which operand of a product is the gate: the one that comes from a squashing function, else the one that is broadcast.

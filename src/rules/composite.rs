@@ -70,8 +70,25 @@ pub enum ResidualRule {
     Norm,
     /// In proportion to their magnitudes: `|a|/st(|a|+|b|)·R`, which cannot blow up.
     Bounded,
+    /// All to the shortcut: the branch with the fewest linear layers before it.
+    Shortcut,
+    /// All to the branch with the most linear layers before it.
+    Branch,
     /// R to every branch.
     Gradient,
+}
+
+impl ResidualRule {
+    /// Every one of them.
+    pub const ALL: [ResidualRule; 5] = [
+        ResidualRule::Norm,
+        ResidualRule::Bounded,
+        ResidualRule::Shortcut,
+        ResidualRule::Branch,
+        ResidualRule::Gradient,
+    ];
+    /// Their names in files and on the command line.
+    pub const NAMES: [&str; 5] = ["norm", "bounded", "shortcut", "branch", "gradient"];
 }
 
 /// What a product of two tensors does with relevance.
@@ -97,6 +114,14 @@ pub enum NormalisationRule {
     Epsilon,
     /// R times the scale.
     Gradient,
+}
+
+impl NormalisationRule {
+    /// Every one of them.
+    pub const ALL: [NormalisationRule; 3] =
+        [NormalisationRule::Pass, NormalisationRule::Epsilon, NormalisationRule::Gradient];
+    /// Their names in files and on the command line.
+    pub const NAMES: [&str; 3] = ["pass", "epsilon", "gradient"];
 }
 
 /// The rule a layer gets.
@@ -190,6 +215,30 @@ impl Composite {
     pub fn with_zero_bias(mut self, zero_bias: bool) -> Composite {
         self.zero_bias = zero_bias;
         self
+    }
+
+    /// What sums of branches do.
+    pub fn with_residual(mut self, residual: ResidualRule) -> Composite {
+        self.name = format!("{}, sums {}", self.name, LayerRule::Residual(residual));
+        self.residual = residual;
+        self
+    }
+
+    /// What batch normalisation does that stands alone.
+    pub fn with_normalisation(mut self, normalisation: NormalisationRule) -> Composite {
+        self.name = format!("{}, normalisation {}", self.name, LayerRule::Normalisation(normalisation));
+        self.normalisation = normalisation;
+        self
+    }
+
+    /// Whether its rules hand on what comes, up to biases and stabilisers: none multiplies with derivatives.
+    pub fn conserves(&self) -> bool {
+        self.entries.iter().all(|(_, rule)| rule.kind != RuleKind::Gradient)
+            && self.activation == ActivationRule::Pass
+            && self.pooling != PoolingRule::Gradient
+            && self.residual != ResidualRule::Gradient
+            && self.gate != GateRule::Gradient
+            && self.normalisation != NormalisationRule::Gradient
     }
 
     /// One stabiliser for every rule, the norm rule of pooling and sums included.
@@ -296,6 +345,8 @@ impl fmt::Display for LayerRule {
             LayerRule::Pooling(PoolingRule::Gradient) => "gradient",
             LayerRule::Residual(ResidualRule::Norm) => "norm",
             LayerRule::Residual(ResidualRule::Bounded) => "bounded",
+            LayerRule::Residual(ResidualRule::Shortcut) => "shortcut takes all",
+            LayerRule::Residual(ResidualRule::Branch) => "branch takes all",
             LayerRule::Residual(ResidualRule::Gradient) => "gradient",
             LayerRule::Gate(GateRule::Signal) => "signal takes all",
             LayerRule::Gate(GateRule::Half) => "half to each",

@@ -5,7 +5,7 @@
 //! zero-bias = false           # every rule leaves the bias out of its denominators
 //! activation = "pass"         # pass | gradient | guided | deconvnet
 //! pooling = "norm"            # norm | gradient
-//! residual = "norm"           # norm | bounded | gradient
+//! residual = "norm"           # norm | bounded | shortcut | branch | gradient: of sums of branches
 //! gate = "signal"             # signal | half | gradient
 //! normalisation = "pass"      # pass | epsilon | gradient: batch norm that could not be merged
 //! stabiliser = "add"          # add | clip | rms: of the norm rule of pooling and sums
@@ -99,15 +99,14 @@ pub(super) fn parse(place: &str, text: &str) -> Result<Composite> {
     if let Some(i) = choice("pooling", &file.pooling, &["norm", "gradient"])? {
         composite.pooling = [PoolingRule::Norm, PoolingRule::Gradient][i];
     }
-    if let Some(i) = choice("residual", &file.residual, &["norm", "bounded", "gradient"])? {
-        composite.residual = [ResidualRule::Norm, ResidualRule::Bounded, ResidualRule::Gradient][i];
+    if let Some(i) = choice("residual", &file.residual, &ResidualRule::NAMES)? {
+        composite.residual = ResidualRule::ALL[i];
     }
     if let Some(i) = choice("gate", &file.gate, &["signal", "half", "gradient"])? {
         composite.gate = [GateRule::Signal, GateRule::Half, GateRule::Gradient][i];
     }
-    if let Some(i) = choice("normalisation", &file.normalisation, &["pass", "epsilon", "gradient"])? {
-        use NormalisationRule::{Epsilon, Gradient, Pass};
-        composite.normalisation = [Pass, Epsilon, Gradient][i];
+    if let Some(i) = choice("normalisation", &file.normalisation, &NormalisationRule::NAMES)? {
+        composite.normalisation = NormalisationRule::ALL[i];
     }
     set_stabiliser(place, &mut composite.stabiliser, file.stabiliser.as_deref(), file.epsilon)?;
     if let Some(bounds) = file.bounds {
