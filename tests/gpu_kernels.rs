@@ -549,7 +549,9 @@ fn activations_hold_far_from_zero_close_to_it_and_at_their_kinks() {
                 // near it.
                 let absolute = if what == "f" && x.abs() < 0.01 { 1e-37 } else { 1e-6 };
                 let allowed = 1e-5 * want.abs() + absolute;
-                assert!((got - want).abs() <= allowed, "{name}: {what}({x}) = {got}, not {want}");
+                // What is beyond float32 is infinite there.
+                let beyond = (*want as f32).is_infinite() && *got == f64::from(*want as f32);
+                assert!(beyond || (got - want).abs() <= allowed, "{name}: {what}({x}) = {got}, not {want}");
             }
         }
     }

@@ -61,6 +61,18 @@ fn activate(x: f32, a: f32, b: f32, slope: f32) -> f32 {
 #if ERF
     return erf(x);
 #endif
+#if EXP
+    return exp(x);
+#endif
+#if LOG
+    return log(x);
+#endif
+#if ABS
+    return abs(x);
+#endif
+#if POWER
+    return power(x, a);
+#endif
 }
 
 // f'(x). At a kink it is the slope of the left side, at those of Clip, HardSwish and HardSigmoid that of the flat side.
@@ -125,5 +137,17 @@ fn activation_slope(x: f32, a: f32, b: f32, slope: f32) -> f32 {
 #endif
 #if ERF
     return TWO_OVER_SQRT_PI * exp(-x * x);
+#endif
+#if EXP
+    return exp(x);
+#endif
+#if LOG
+    return 1.0 / x;
+#endif
+#if ABS
+    return select(-1.0, 1.0, x > 0.0);
+#endif
+#if POWER
+    return a * power(x, a - 1.0);
 #endif
 }

@@ -84,6 +84,10 @@ fn derivative(f: &Activation, x: f64) -> f64 {
             t + x * sigmoid(x) * (1.0 - t * t)
         }
         Activation::Erf => FRAC_2_SQRT_PI * (-x * x).exp(),
+        Activation::Exp => x.exp(),
+        Activation::Log => 1.0 / x,
+        Activation::Abs => above(-1.0),
+        Activation::Power { exponent } => exponent * x.powf(exponent - 1.0),
     }
 }
 

@@ -257,6 +257,10 @@ pub(super) fn function(activation: &Activation) -> (&'static str, f64, f64) {
         Activation::Softsign => ("SOFTSIGN", 0.0, 0.0),
         Activation::Mish => ("MISH", 0.0, 0.0),
         Activation::Erf => ("ERF", 0.0, 0.0),
+        Activation::Exp => ("EXP", 0.0, 0.0),
+        Activation::Log => ("LOG", 0.0, 0.0),
+        Activation::Abs => ("ABS", 0.0, 0.0),
+        Activation::Power { exponent } => ("POWER", exponent, 0.0),
     }
 }
 

@@ -32,6 +32,10 @@ pub(super) fn every_activation() -> Vec<Activation> {
         Activation::Softsign,
         Activation::Mish,
         Activation::Erf,
+        Activation::Exp,
+        Activation::Log,
+        Activation::Abs,
+        Activation::Power { exponent: -0.5 },
     ]
 }
 

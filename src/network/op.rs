@@ -167,6 +167,17 @@ pub enum Activation {
     Mish,
     /// The error function.
     Erf,
+    /// eˣ.
+    Exp,
+    /// The natural logarithm; NaN below 0.
+    Log,
+    /// |x|.
+    Abs,
+    /// x to a constant power: square root, reciprocal and others. NaN below 0 unless the exponent is whole.
+    Power {
+        /// The exponent.
+        exponent: f64,
+    },
 }
 
 /// A maximum pooling. All lists have one entry for each of the 1 to 3 spatial axes.
@@ -301,6 +312,10 @@ impl Activation {
             Activation::Softsign => "Softsign",
             Activation::Mish => "Mish",
             Activation::Erf => "Erf",
+            Activation::Exp => "Exp",
+            Activation::Log => "Log",
+            Activation::Abs => "Abs",
+            Activation::Power { .. } => "Pow",
         }
     }
 }

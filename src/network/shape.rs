@@ -337,6 +337,11 @@ fn concatenated(axis: usize, inputs: &[&[Dim]]) -> Result<Vec<Dim>, String> {
     Ok(shape)
 }
 
+/// Whether a transpose of a tensor of this shape moves nothing but axes of size 1: the values stay where they are.
+pub(crate) fn keeps_order(perm: &[usize], shape: &[Dim]) -> bool {
+    perm.iter().filter(|axis| shape[**axis] != Dim::Fixed(1)).is_sorted()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

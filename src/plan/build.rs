@@ -8,7 +8,7 @@ use super::lifetime;
 use super::planner::Planner;
 use super::*;
 use crate::error::{Error, Result};
-use crate::network::shape::{MOST_VALUES, display, values};
+use crate::network::shape::{MOST_VALUES, display, keeps_order, values};
 use crate::network::{Dim, Network, Op, ValueId};
 use crate::rules::{Composite, LayerRule};
 
@@ -332,11 +332,6 @@ pub(super) fn before_softmax(network: &Network, output: ValueId) -> ValueId {
         value = input;
     }
     output
-}
-
-/// Whether a transpose moves nothing but axes of size 1: the values stay where they are, and so do the targets' indices.
-fn keeps_order(perm: &[usize], shape: &[Dim]) -> bool {
-    perm.iter().filter(|axis| shape[**axis] != Dim::Fixed(1)).is_sorted()
 }
 
 /// For each node, whether one of the tensors depends on it.

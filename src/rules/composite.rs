@@ -311,7 +311,12 @@ impl Composite {
             Op::Activation(_) => LayerRule::Activation(self.activation),
             Op::Resample(r) if r.kind.is_pooling() => LayerRule::Pooling(self.pooling),
             Op::Lrn(_) => LayerRule::Pooling(self.pooling),
-            Op::Add | Op::Sub => LayerRule::Residual(self.residual),
+            Op::Add => LayerRule::Residual(self.residual),
+            // One side of a difference is no shortcut for the other.
+            Op::Sub => LayerRule::Residual(match self.residual {
+                ResidualRule::Shortcut | ResidualRule::Branch => ResidualRule::Norm,
+                residual => residual,
+            }),
             Op::Mul | Op::Div => LayerRule::Gate(self.gate),
             // A factor alone is linear: the ε rule up to its ε, which is to hand relevance on.
             Op::Affine(Affine { shift: None, .. }) if self.normalisation == NormalisationRule::Epsilon => {

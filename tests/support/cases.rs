@@ -370,6 +370,9 @@ pub fn activations() -> Vec<Activation> {
         Activation::Softsign,
         Activation::Mish,
         Activation::Erf,
+        Activation::Exp,
+        Activation::Abs,
+        Activation::Power { exponent: 3.0 },
     ]
 }
 

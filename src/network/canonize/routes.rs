@@ -1,15 +1,16 @@
 //! Drops steps that cancel out: transposes, reshapes and resamplings that end where they began.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Editor;
-use crate::network::{Activation, Affine, Op, Resample, ValueId};
+use crate::network::{Activation, Affine, Dim, Node, Op, Resample, ValueId, shape};
 use crate::tensor::Tensor;
 
 /// Simplifies until nothing is left to do. Whether anything was.
 pub(super) fn simplify(editor: &mut Editor) -> bool {
     let mut any = false;
-    while (0..editor.network.nodes.len()).any(|i| cancel(editor, i) || swap(editor, i)) {
+    while (0..editor.network.nodes.len()).any(|i| cancel(editor, i) || sink(editor, i)) {
         any = true;
     }
     any
@@ -34,6 +35,13 @@ fn cancel(editor: &mut Editor, i: usize) -> bool {
         return true;
     }
     let node = &editor.network.nodes[i];
+    if let Op::Transpose { perm } = &node.op
+        && shape::keeps_order(perm, &editor.network.value(x).shape)
+    {
+        let shape = editor.network.value(node.output).shape.clone();
+        editor.network.nodes[i].op = Op::Reshape { shape };
+        return true;
+    }
     let before = editor.node(x).map(|(_, n)| n);
     let joined = match (&node.op, before.map(|n| (&n.op, n.inputs.as_slice()))) {
         (Op::Transpose { perm }, Some((Op::Transpose { perm: first }, &[source]))) => {
@@ -64,30 +72,35 @@ fn is_identity(resample: &Resample) -> bool {
     })
 }
 
-/// Moves a transpose behind the elementwise node i where another transpose waits further on: the two become one.
-fn swap(editor: &mut Editor, i: usize) -> bool {
-    swapped(editor, i).is_some()
+/// Moves the transposes before node i behind it, where they become one of them or meet another further on.
+fn sink(editor: &mut Editor, i: usize) -> bool {
+    sunk(editor, i).is_some()
 }
 
-fn swapped(editor: &mut Editor, i: usize) -> Option<()> {
+fn sunk(editor: &mut Editor, i: usize) -> Option<()> {
     let node = &editor.network.nodes[i];
-    let &[middle] = node.inputs.as_slice() else {
-        return None;
+    let (first, perm) = match editor.node(*node.inputs.first()?)? {
+        (first, Node { op: Op::Transpose { perm }, .. }) => (first, perm.clone()),
+        _ => return None,
     };
-    let (first, transpose) = editor.node(middle)?;
-    let Op::Transpose { perm } = &transpose.op else {
-        return None;
-    };
-    if editor.only_reader(middle) != Some(i) || !meets_transpose(editor, node.output) {
-        return None;
+    let mut sources = Vec::with_capacity(node.inputs.len());
+    for input in &node.inputs {
+        match editor.node(*input)?.1 {
+            Node { op: Op::Transpose { perm: other }, inputs, .. } if *other == perm => sources.push(*inputs.first()?),
+            _ => return None,
+        }
+        if editor.is_output(*input) || editor.readers(*input).iter().any(|reader| *reader != i) {
+            return None;
+        }
     }
+    let output = node.output;
     let op = match &node.op {
         Op::Activation(Activation::PRelu { slope }) if slope.len() > 1 => return None,
         Op::Activation(activation) => Op::Activation(activation.clone()),
         Op::Affine(affine) => {
             let permuted = |tensor: &Option<Arc<Tensor>>| match tensor {
                 None => Some(None),
-                Some(tensor) => before_transpose(tensor, perm).map(Some),
+                Some(tensor) => before_transpose(tensor, &perm).map(Some),
             };
             Op::Affine(Affine {
                 scale: permuted(&affine.scale)?,
@@ -95,33 +108,66 @@ fn swapped(editor: &mut Editor, i: usize) -> Option<()> {
                 origin: affine.origin,
             })
         }
+        Op::Resample(resample) => Op::Resample(Resample {
+            kind: resample.kind,
+            maps: resample.maps.iter().map(|(axis, map)| (perm[*axis], map.clone())).collect(),
+        }),
+        Op::Concat { axis } => Op::Concat { axis: perm[*axis] },
+        op @ (Op::Add | Op::Sub | Op::Mul | Op::Div) => op.clone(),
         _ => return None,
     };
+    let several = sources.iter().any(|source| *source != sources[0]);
+    // Behind an activation a transpose costs no more, and the activation comes next to the layer that it belongs to; behind a mean
+    // it may move nothing any more.
+    let free = match &op {
+        Op::Activation(_) => true,
+        Op::Resample(_) => shape::keeps_order(&perm, &before(&editor.network.value(output).shape, &perm)),
+        _ => false,
+    };
+    if !(several || free || meets_transpose(editor, output)) {
+        return None;
+    }
     // x → T → middle → f → output becomes x → f → middle → T → output.
-    let x: ValueId = *transpose.inputs.first()?;
-    let output = node.output;
-    let shape = editor.network.value(x).shape.clone();
+    let middle = *node.inputs.first()?;
+    let shape = before(&editor.network.value(output).shape, &perm);
     editor.network.values[middle.0].shape = shape;
     let node = &mut editor.network.nodes[i];
-    node.op = op;
-    node.inputs = vec![x];
-    node.output = middle;
+    (node.op, node.inputs, node.output) = (op, sources, middle);
     let transpose = &mut editor.network.nodes[first];
-    transpose.inputs = vec![middle];
-    transpose.output = output;
+    (transpose.inputs, transpose.output) = (vec![middle], output);
     editor.refresh();
     Some(())
 }
 
-/// Whether elementwise nodes alone lie between a tensor and the next transpose.
+/// The shape before a transpose by `perm` that ends in `shape`.
+fn before(shape: &[Dim], perm: &[usize]) -> Vec<Dim> {
+    let mut from = shape.to_vec();
+    perm.iter().zip(shape).for_each(|(axis, dim)| from[*axis] = *dim);
+    from
+}
+
+/// Whether some way from a tensor leads to a transpose through nothing but nodes that transposes move behind.
 fn meets_transpose(editor: &Editor, from: ValueId) -> bool {
-    let mut at = from;
-    while let Some(next) = editor.only_reader(at) {
-        let node = &editor.network.nodes[next];
-        match &node.op {
-            Op::Transpose { .. } => return true,
-            Op::Activation(_) | Op::Affine(_) => at = node.output,
-            _ => return false,
+    let (mut open, mut seen) = (vec![from], BTreeSet::new());
+    while let Some(at) = open.pop() {
+        for reader in editor.readers(at) {
+            let node = &editor.network.nodes[*reader];
+            match &node.op {
+                Op::Transpose { .. } => return true,
+                Op::Activation(_) | Op::Affine(_) | Op::Resample(_) => {}
+                // Where another branch is transposed too, the two become one.
+                Op::Concat { .. } | Op::Add | Op::Sub | Op::Mul | Op::Div => {
+                    let transposed =
+                        |input| matches!(editor.node(input), Some((_, Node { op: Op::Transpose { .. }, .. })));
+                    if node.inputs.iter().any(|input| *input != at && transposed(*input)) {
+                        return true;
+                    }
+                }
+                _ => continue,
+            }
+            if seen.insert(node.output) {
+                open.push(node.output);
+            }
         }
     }
     false

@@ -70,7 +70,11 @@ fn with_constant(call: &mut Call, op: &'static str, x: ValueId, known: &Item, fi
         ("Sub", false) => (None, Some(mapped(&|c| -c)?)),
         ("Sub", true) => (Some(number(-1.0)?), Some(tensor)),
         ("Div", false) => (Some(mapped(&|c| 1.0 / c)?), None),
-        _ => return Err(call.unsupported("a constant divided by a computed tensor", "x / constant is")),
+        // c/x = c · 1/x.
+        _ => {
+            let inverse = call.step("reciprocal", Op::Activation(Activation::Power { exponent: -1.0 }), &[x])?;
+            return affine(call, inverse, &dims, Affine { scale: Some(tensor), shift: None, origin: "Div" });
+        }
     };
     affine(call, x, &dims, Affine { scale, shift, origin: op })
 }
@@ -117,13 +121,13 @@ pub(super) fn sum(call: &mut Call) -> Result<Vec<Item>> {
     with_constant(call, "Add", joined, &known, false)
 }
 
-/// `Pow` with the exponents 1, 2 and 3: products.
+/// `Pow` with a constant exponent: for 2 and 3 products.
 pub(super) fn pow(call: &mut Call) -> Result<Vec<Item>> {
     let base = call.input(0)?.clone();
     let Item::Node(x) = base else {
         let exponent = call.input(1)?.clone();
         return match exponent {
-            Item::Node(_) => Err(call.unsupported("a computed exponent", "the constants 1, 2 and 3 are")),
+            Item::Node(_) => Err(call.unsupported("a computed exponent", "a constant one is")),
             known => Ok(vec![fold::binary(call, "Pow", &base, &known)?]),
         };
     };
@@ -134,7 +138,8 @@ pub(super) fn pow(call: &mut Call) -> Result<Vec<Item>> {
             let square = call.step("square", Op::Mul, &[x, x])?;
             call.emit(Op::Mul, &[square, x])
         }
-        other => Err(call.unsupported(format!("the exponent {}", other.unwrap_or(f64::NAN)), "1, 2 and 3 are")),
+        Some(exponent) if exponent.is_finite() => call.emit(Op::Activation(Activation::Power { exponent }), &[x]),
+        _ => Err(call.unsupported("exponents that differ from value to value", "one constant exponent is")),
     }
 }
 
@@ -181,10 +186,22 @@ pub(super) fn known_binary(call: &mut Call) -> Result<Vec<Item>> {
     Ok(vec![fold::binary(call, op_name(call), &a, &b)?])
 }
 
-/// Functions of each value that work on constants alone.
-pub(super) fn known_unary(call: &mut Call) -> Result<Vec<Item>> {
-    let Item::Const(tensor) = call.input(0)?.clone() else {
-        return Err(computed(call));
+/// Functions of each value: of a constant at once, of a computed tensor as an activation, where there is one.
+pub(super) fn unary(call: &mut Call) -> Result<Vec<Item>> {
+    let tensor = match call.input(0)?.clone() {
+        Item::Const(tensor) => tensor,
+        Item::Node(x) => {
+            let activation = match op_name(call) {
+                "Abs" => Activation::Abs,
+                "Exp" => Activation::Exp,
+                "Log" => Activation::Log,
+                "Reciprocal" => Activation::Power { exponent: -1.0 },
+                "Sqrt" => Activation::Power { exponent: 0.5 },
+                _ => return Err(computed(call)),
+            };
+            return call.emit(Op::Activation(activation), &[x]);
+        }
+        _ => return Err(computed(call)),
     };
     let f: fn(f64) -> f64 = match op_name(call) {
         "Abs" => f64::abs,

@@ -14,6 +14,7 @@ mod reduce;
 mod resize;
 mod route;
 mod select;
+mod standardise;
 
 use std::ops::RangeInclusive;
 
@@ -75,6 +76,11 @@ static TABLE: &[Entry] = &[
     op("MatMul", 2..=2, &[], matmul::matmul),
     // `momentum` matters in training alone.
     op("BatchNormalization", 5..=5, &["epsilon", "momentum", "spatial", "training_mode"], normalize::batch_norm),
+    // `stash_type` says in which precision the statistics are; here it is the buffers'.
+    op("LayerNormalization", 2..=3, &["axis", "epsilon", "stash_type"], standardise::layer_norm),
+    op("RMSNormalization", 2..=2, &["axis", "epsilon", "stash_type"], standardise::layer_norm),
+    op("InstanceNormalization", 3..=3, &["epsilon"], standardise::instance_norm),
+    op("GroupNormalization", 3..=3, &["epsilon", "num_groups", "stash_type"], standardise::group_norm),
     op("LRN", 1..=1, &["alpha", "beta", "bias", "size"], normalize::lrn),
     op("Softmax", 1..=1, &["axis"], normalize::softmax),
     op("LogSoftmax", 1..=1, &["axis"], normalize::softmax),
@@ -129,15 +135,15 @@ static TABLE: &[Entry] = &[
     op("Equal", 2..=2, &[], arithmetic::known_binary),
     op("Mod", 2..=2, &["fmod"], arithmetic::known_binary),
     op("Where", 3..=3, &[], arithmetic::select),
-    op("Abs", 1..=1, &[], arithmetic::known_unary),
-    op("Ceil", 1..=1, &[], arithmetic::known_unary),
-    op("Exp", 1..=1, &[], arithmetic::known_unary),
-    op("Floor", 1..=1, &[], arithmetic::known_unary),
-    op("Log", 1..=1, &[], arithmetic::known_unary),
-    op("Not", 1..=1, &[], arithmetic::known_unary),
-    op("Reciprocal", 1..=1, &[], arithmetic::known_unary),
-    op("Round", 1..=1, &[], arithmetic::known_unary),
-    op("Sqrt", 1..=1, &[], arithmetic::known_unary),
+    op("Abs", 1..=1, &[], arithmetic::unary),
+    op("Ceil", 1..=1, &[], arithmetic::unary),
+    op("Exp", 1..=1, &[], arithmetic::unary),
+    op("Floor", 1..=1, &[], arithmetic::unary),
+    op("Log", 1..=1, &[], arithmetic::unary),
+    op("Not", 1..=1, &[], arithmetic::unary),
+    op("Reciprocal", 1..=1, &[], arithmetic::unary),
+    op("Round", 1..=1, &[], arithmetic::unary),
+    op("Sqrt", 1..=1, &[], arithmetic::unary),
     // Values that move.
     op("Concat", 1..=MANY, &["axis"], join::concat),
     op("Slice", 1..=5, &["axes", "ends", "starts"], select::slice),

@@ -6,11 +6,15 @@ use crate::error::Result;
 use crate::network::{Affine, Dim, Lrn, Op, shape};
 use crate::onnx::call::Call;
 use crate::onnx::item::Item;
-use crate::tensor::Tensor;
+use crate::tensor::{Data, Tensor};
 
 /// `BatchNormalization` at inference: `x·s + (β − μ·s)` with s = γ/√(σ²+ε), for each channel (axis 1).
 pub(super) fn batch_norm(call: &mut Call) -> Result<Vec<Item>> {
-    if call.flag("training_mode", false)? {
+    let training = call.flag("training_mode", false)?;
+    if let Item::Const(tensor) = call.input(0)?.clone() {
+        return standardised_weight(call, &tensor, training);
+    }
+    if training {
         return Err(call.unsupported("attribute training_mode = 1", "export the model for inference"));
     }
     if !call.flag("spatial", true)? {
@@ -46,6 +50,48 @@ pub(super) fn batch_norm(call: &mut Call) -> Result<Vec<Item>> {
     let scale = Some(Arc::new(Tensor::from_f64(column.clone(), scale)?));
     let shift = Some(Arc::new(Tensor::from_f64(column, shift)?));
     call.emit(Op::Affine(Affine { scale, shift, origin: "BatchNormalization" }), &[x])
+}
+
+/// `BatchNormalization` of a constant: exports of networks with standardised weights compute them so, with the weights' own
+/// statistics where training mode is on.
+fn standardised_weight(call: &mut Call, tensor: &Tensor, training: bool) -> Result<Vec<Item>> {
+    let epsilon = call.float("epsilon", f64::from(1e-5f32))?;
+    let (channels, inner) = match tensor.shape() {
+        [_, channels, rest @ ..] => (*channels, rest.iter().product::<usize>()),
+        shape => return Err(call.shape_error(format!("a constant of shape {shape:?} has no channel axis"))),
+    };
+    let mut constants = Vec::with_capacity(4);
+    for i in 1..=4 {
+        let values = call.weight(i)?;
+        if values.len() != channels {
+            return Err(call.shape_error(format!("input {i} has {} values, not {channels}", values.len())));
+        }
+        constants.push(values.to_vec::<f64>());
+    }
+    call.reserve(Some(tensor.len()))?;
+    let mut values = tensor.to_vec::<f64>();
+    let channel = |at: usize| at / inner % channels;
+    if training {
+        let count = (values.len() / channels.max(1)) as f64;
+        let mut mean = vec![0.0; channels];
+        values.iter().enumerate().for_each(|(i, v)| mean[channel(i)] += v / count);
+        let mut variance = vec![0.0; channels];
+        values.iter().enumerate().for_each(|(i, v)| variance[channel(i)] += (v - mean[channel(i)]).powi(2) / count);
+        (constants[2], constants[3]) = (mean, variance);
+    }
+    let [scale, shift, mean, variance] = constants.as_slice() else {
+        return Err(call.malformed("it takes five inputs"));
+    };
+    for (i, v) in values.iter_mut().enumerate() {
+        let c = channel(i);
+        *v = (*v - mean[c]) / (variance[c] + epsilon).sqrt() * scale[c] + shift[c];
+    }
+    let folded = Tensor::from_f64(tensor.shape(), values)?;
+    let folded = match tensor.data() {
+        Data::F64(_) => folded,
+        _ => Tensor::from_f32(tensor.shape(), folded.to_vec())?,
+    };
+    Ok(vec![folded.into()])
 }
 
 /// `LRN`.

@@ -274,5 +274,24 @@ case("nhwc", [("Transpose", "x", "a", {"perm": [0, 3, 1, 2]}), ("Conv", "a,w", "
               ("Transpose", "e", "f", {"perm": [0, 3, 1, 2]}), ("MaxPool", "f", "y", {"kernel_shape": [2, 2]})], [5, 4, 2], {"w": weights(3, 2, 2, 2), "o": weights(3)})
 case("two_outputs", [("Relu", "x", "y"), ("Identity", "y", "z"), ("Neg", "y", "v")], [4], None, 17, ("y", "z", "v"))
 
+# Functions of each value on tensors that the network computes; most are defined for positive numbers alone.
+for kind in ["Sqrt", "Log", "Reciprocal", "Exp", "Abs"]:
+    op(f"computed_{kind.lower()}", kind, [7], positive=kind not in ("Exp", "Abs"))
+for exponent in [1.7, -0.5, 0.5]:
+    op(f"pow_{exponent}".replace("-", "minus_").replace(".", "_"), "Pow", [6], None, {"e": scalar(exponent)}, positive=True)
+op("pow_4", "Pow", [6], None, {"e": scalar(4)})
+case("constant_over_computed", [("Div", "c,x", "y")], [4], {"c": weights(4)}, positive=True)
+# Normalisation by each sample's own statistics.
+op("layer_norm", "LayerNormalization", [3, 5], {}, {"s": weights(5), "b": weights(5)})
+op("layer_norm_axes", "LayerNormalization", [3, 4, 2], {"axis": 2, "epsilon": 0.1}, {"s": weights(4, 2)})
+op("rms_norm", "RMSNormalization", [3, 5], {}, {"s": weights(5)}, 23)
+op("instance_norm", "InstanceNormalization", [3, 4, 5], {"epsilon": 0.01}, {"s": weights(3), "b": weights(3)})
+op("group_norm_18", "GroupNormalization", [6, 4, 2], {"num_groups": 3}, {"s": weights(3), "b": weights(3)}, 18)
+op("group_norm_21", "GroupNormalization", [6, 5], {"num_groups": 2}, {"s": weights(6), "b": weights(6)}, 21)
+case("standardised_weight", [
+    ("BatchNormalization", "k,s,o,m,v", "n,n2,n3", {"training_mode": 1}), ("Reshape", "n,t", "w"), ("Conv", "x,w", "y")], [2, 6],
+    {"k": weights(1, 3, 6), "s": weights(3), "o": np.zeros(3, np.float32), "m": np.zeros(3, np.float32), "v": np.ones(3, np.float32),
+     "t": ints(3, 2, 3)}, 15)
+
 size = sum((HERE / f"{n}.onnx").stat().st_size for n in names)
 print(len(names), "models,", size, "bytes")
