@@ -171,9 +171,9 @@ fn the_architectures_of_a_folder_that_was_asked_for() {
         };
         println!("{line}");
         writeln!(table, "{line}").expect("a text grows");
-    }
-    if let Some(file) = std::env::var_os("RELPROP_ARCHITECTURES_TABLE") {
-        std::fs::write(file, table).expect("the table is written");
+        if let Some(file) = std::env::var_os("RELPROP_ARCHITECTURES_TABLE") {
+            std::fs::write(file, &table).expect("the table is written");
+        }
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }

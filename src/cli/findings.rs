@@ -159,8 +159,13 @@ fn losses(totals: &Totals, layers: &[Layer]) -> Vec<String> {
     let mut losses = Vec::new();
     if totals.bias.abs() > MUCH {
         let verb = if totals.bias > 0.0 { "absorbed" } else { "added" };
-        let advice = "consider --zero-bias, which leaves them out of the denominators, or epsilon-gamma-box, in which they weigh \
-                      less, and check again";
+        let gamma = match layers.iter().any(|layer| layer.rule.starts_with("gamma")) {
+            true => "",
+            false => ", or epsilon-gamma-box, in which they weigh less",
+        };
+        let advice = format!(
+            "consider --zero-bias, which leaves them out of the denominators (then these can come near 0){gamma}; check again"
+        );
         losses.push(format!(
             "{} is {verb} by biases (most, {}): {advice}",
             percent(totals.bias.abs()),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Editor;
-use crate::network::{Activation, Affine, Dim, Node, Op, Resample, ValueId, shape};
+use crate::network::{Activation, Affine, Dim, Node, Op, Resample, Value, ValueId, shape};
 use crate::tensor::Tensor;
 
 /// Simplifies until nothing is left to do. Whether anything was.
@@ -79,19 +79,23 @@ fn sink(editor: &mut Editor, i: usize) -> bool {
 
 fn sunk(editor: &mut Editor, i: usize) -> Option<()> {
     let node = &editor.network.nodes[i];
-    let (first, perm) = match editor.node(*node.inputs.first()?)? {
-        (first, Node { op: Op::Transpose { perm }, .. }) => (first, perm.clone()),
-        _ => return None,
+    let transposed = |input: &ValueId| match editor.node(*input)?.1 {
+        Node { op: Op::Transpose { perm }, inputs, .. } => Some((perm, *inputs.first()?)),
+        _ => None,
     };
+    let perm = node.inputs.iter().find_map(transposed)?.0.clone();
+    let alone = |input: &ValueId| !editor.is_output(*input) && editor.readers(*input).iter().all(|reader| *reader == i);
+    // What each input is before the transposes, or its shape there where it is not transposed but has only one long axis.
     let mut sources = Vec::with_capacity(node.inputs.len());
     for input in &node.inputs {
-        match editor.node(*input)?.1 {
-            Node { op: Op::Transpose { perm: other }, inputs, .. } if *other == perm => sources.push(*inputs.first()?),
+        let shape = &editor.network.value(*input).shape;
+        sources.push(match transposed(input) {
+            Some((other, source)) if *other == perm => Ok(source),
+            None if shape.len() == perm.len() && shape::keeps_order(&perm, &before(shape, &perm)) => {
+                Err(before(shape, &perm))
+            }
             _ => return None,
-        }
-        if editor.is_output(*input) || editor.readers(*input).iter().any(|reader| *reader != i) {
-            return None;
-        }
+        });
     }
     let output = node.output;
     let op = match &node.op {
@@ -117,26 +121,54 @@ fn sunk(editor: &mut Editor, i: usize) -> Option<()> {
         _ => return None,
     };
     let several = sources.iter().any(|source| *source != sources[0]);
-    // Behind an activation a transpose costs no more, and the activation comes next to the layer that it belongs to; behind a mean
-    // it may move nothing any more.
-    let free = match &op {
-        Op::Activation(_) => true,
-        Op::Resample(_) => shape::keeps_order(&perm, &before(&editor.network.value(output).shape, &perm)),
-        _ => false,
-    };
-    if !(several || free || meets_transpose(editor, output)) {
+    let shape = before(&editor.network.value(output).shape, &perm);
+    // Behind a mean a transpose may move nothing any more. Behind an activation it costs no more, and the activation comes next
+    // to the layer that it belongs to.
+    let vanishes = matches!(op, Op::Resample(_)) && shape::keeps_order(&perm, &shape);
+    let moves = several || matches!(op, Op::Activation(_)) || meets_transpose(editor, output);
+    let others = node.inputs.iter().filter(|input| transposed(input).is_some()).all(alone);
+    if !(vanishes || moves && others) {
         return None;
     }
-    // x → T → middle → f → output becomes x → f → middle → T → output.
-    let middle = *node.inputs.first()?;
-    let shape = before(&editor.network.value(output).shape, &perm);
-    editor.network.values[middle.0].shape = shape;
+    // x → T → f → output becomes x → f → T → output.
+    let name = node.name.clone();
+    let inputs: Vec<ValueId> = sources
+        .into_iter()
+        .zip(node.inputs.clone())
+        .map(|(source, input)| {
+            source.unwrap_or_else(|shape| insert(editor, &name, Op::Reshape { shape: shape.clone() }, input, shape))
+        })
+        .collect();
+    let middle = value(editor, shape);
     let node = &mut editor.network.nodes[i];
-    (node.op, node.inputs, node.output) = (op, sources, middle);
-    let transpose = &mut editor.network.nodes[first];
-    (transpose.inputs, transpose.output) = (vec![middle], output);
+    (node.op, node.inputs, node.output) = (op, inputs, middle);
+    let name = fresh(editor, &format!("{name}/transpose"));
+    editor.network.nodes.push(Node { name, op: Op::Transpose { perm }, inputs: vec![middle], output });
     editor.refresh();
     Some(())
+}
+
+/// A new tensor, which no one can ask for by name.
+fn value(editor: &mut Editor, shape: Vec<Dim>) -> ValueId {
+    editor.network.values.push(Value { name: String::new(), shape });
+    ValueId(editor.network.values.len() - 1)
+}
+
+/// A new node that reads `input`, on behalf of the node `name`; gives its output.
+fn insert(editor: &mut Editor, name: &str, op: Op, input: ValueId, shape: Vec<Dim>) -> ValueId {
+    let output = value(editor, shape);
+    let name = fresh(editor, &format!("{name}/{}", op.name().to_lowercase()));
+    editor.network.nodes.push(Node { name, op, inputs: vec![input], output });
+    output
+}
+
+/// A name that no node has, like this one.
+fn fresh(editor: &Editor, name: &str) -> String {
+    let mut name = name.to_string();
+    while editor.network.nodes.iter().any(|node| node.name == name) {
+        name.push('\'');
+    }
+    name
 }
 
 /// The shape before a transpose by `perm` that ends in `shape`.

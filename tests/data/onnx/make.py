@@ -292,6 +292,23 @@ case("standardised_weight", [
     ("BatchNormalization", "k,s,o,m,v", "n,n2,n3", {"training_mode": 1}), ("Reshape", "n,t", "w"), ("Conv", "x,w", "y")], [2, 6],
     {"k": weights(1, 3, 6), "s": weights(3), "o": np.zeros(3, np.float32), "m": np.zeros(3, np.float32), "v": np.ones(3, np.float32),
      "t": ints(3, 2, 3)}, 15)
+# Channels-last graphs: transposes move behind sums, joins, gates and means until they meet.
+first, last = {"perm": [0, 3, 1, 2]}, {"perm": [0, 2, 3, 1]}
+start = [("Transpose", "x", "x1", first), ("Conv", "x1,w", "x2"), ("Transpose", "x2", "a", last)]
+case("nhwc_residual", [
+    *start, ("Relu", "a", "b"), ("Transpose", "b", "b1", first), ("Conv", "b1,w2", "b2"), ("Transpose", "b2", "c", last), ("Add", "c,o", "d"),
+    ("Sub", "d,b", "e"), ("Sigmoid", "e", "f"), ("ReduceMean", "f", "g", {"axes": [1, 2], "keepdims": 0}), ("MatMul", "g,w3", "y")], [4, 5, 2],
+    {"w": weights(3, 2, 1, 1), "w2": weights(3, 3, 1, 1), "o": weights(3), "w3": weights(3, 4)})
+case("nhwc_concat", [
+    *start, ("Tanh", "a", "b"), ("Transpose", "x1", "c", last), ("Concat", "b,c", "d", {"axis": 3}), ("Transpose", "d", "e", first), ("Conv", "e,w2", "y")],
+    [4, 5, 2], {"w": weights(3, 2, 1, 1), "w2": weights(2, 5, 2, 2)})
+case("nhwc_gate", [
+    *start, ("ReduceMean", "a", "m", {"axes": [1, 2], "keepdims": 1}), ("Transpose", "m", "m1", first), ("Conv", "m1,w2", "m2"),
+    ("Transpose", "m2", "m3", last), ("Sigmoid", "m3", "g"), ("Mul", "a,g", "p"), ("Transpose", "p", "q", first), ("MaxPool", "q", "y", {"kernel_shape": [2, 2]})],
+    [4, 5, 2], {"w": weights(3, 2, 1, 1), "w2": weights(3, 3, 1, 1)})
+case("nhwc_pad_slice", [
+    *start, ("Pad", "a,p", "b"), ("Slice", "b,l,h,ax", "c"), ("LeakyRelu", "c", "d"), ("Transpose", "d", "y", first)], [4, 5, 2],
+    {"w": weights(3, 2, 1, 1), "p": ints(0, 1, 0, 0, 0, 1, 2, 0), "l": ints(1), "h": ints(3), "ax": ints(3)})
 
 size = sum((HERE / f"{n}.onnx").stat().st_size for n in names)
 print(len(names), "models,", size, "bytes")
