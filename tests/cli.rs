@@ -463,3 +463,31 @@ fn the_gpu_gives_what_the_cpu_gives() {
     }
     bad(folder.path(), &["explain", "--backend", "gpu", "--adapter", "none such"], 1, "none such");
 }
+
+#[test]
+fn a_batch_is_no_larger_than_what_there_is() {
+    let folder = folder();
+    let (model, input) = (golden("lenet/model.onnx"), golden("lenet/input.npy"));
+    // Filled up, they would take gigabytes.
+    for batch in ["1000000000000", "18446744073709551615"] {
+        good(folder.path(), &["explain", &input, "-m", &model, "--backend", "cpu", "--batch", batch]);
+        assert_eq!(report(folder.path())["batch"], 2);
+        good(folder.path(), &["run", &model, "--input", &input, "--backend", "cpu", "--batch", batch]);
+    }
+}
+
+#[test]
+fn names_that_are_no_names() {
+    let folder = with_cat();
+    bad(folder.path(), &["explain", "", "--backend", "cpu"], 1, "an empty name");
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::unix::ffi::OsStrExt;
+        let name = std::ffi::OsStr::from_bytes(b"caf\xe9.png");
+        std::fs::rename(folder.path().join("cat.png"), folder.path().join(name)).unwrap();
+        let ran = Command::new(env!("CARGO_BIN_EXE_relprop")).arg("explain").arg(name).output().unwrap();
+        let message = String::from_utf8_lossy(&ran.stderr);
+        assert!(ran.status.code() == Some(2) && message.contains(r#""caf\xE9.png""#), "{message}");
+        good(folder.path(), &["explain", ".", "--backend", "cpu", "-q"]);
+    }
+}

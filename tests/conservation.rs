@@ -5,8 +5,8 @@ mod support;
 
 use proptest::prelude::*;
 use relprop::{
-    Backend, Composite, Explainer, Explanation, Network, Precision, SeedAmount, Stabiliser, StabiliserKind, Target,
-    Tensor,
+    Backend, Composite, Conv, Explainer, Explanation, Network, Precision, SeedAmount, Stabiliser, StabiliserKind,
+    Target, Tensor,
 };
 use support::random::{Choice, Random, network};
 
@@ -223,4 +223,89 @@ fn a_hidden_layers_relevance_adds_up() {
     let seed = explanation.targets[0].seed[0];
     // Without biases the epsilon rule conserves; ε is 1e-300.
     assert!((sum - seed).abs() < 1e-6 * seed.abs(), "{sum} is not {seed}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// The relevance of every layer, asked for at once, sums to what the table of sums says came to it, sample by sample;
+    /// and asking changes nothing of what comes to the input.
+    #[test]
+    fn every_layers_relevance_is_what_came_to_it(seed in any::<u64>(), samples in 1usize..6, batch in 1usize..6) {
+        let mut random = Random::new(seed);
+        let network = network(&mut random, Choice { bias: true, lossy: true, signed: true });
+        let x = input(&mut random, &network, samples);
+        let composite = Composite::parse("epsilon-plus").expect("a preset");
+        let mut explainer = Explainer::builder(&network, composite.clone())
+            .backend(Backend::Cpu)
+            .precision(Precision::F64)
+            .batch(batch)
+            .layers(network.nodes().iter().map(|node| node.output).collect())
+            .build()
+            .expect("an explainer");
+        let explanation = explainer.explain(std::slice::from_ref(&x), &[Target::Index(2)]).expect("an explanation");
+        let target = &explanation.targets[0];
+        let plain = explain(&network, &composite, &x, &[Target::Index(2)]);
+        let distance = support::distance(&target.relevance[0].to_vec(), &plain.targets[0].relevance[0].to_vec());
+        // Steps that are otherwise one may be two now, and round once more.
+        prop_assert!(distance < 1e-9, "seed {seed}: {distance:.1e}");
+        prop_assert_eq!(target.layers.len(), network.nodes().len());
+        for sums in &target.conservation {
+            let id = network.find(&sums.layer).expect("a layer");
+            let name = &network.value(id).name;
+            let (_, relevance) = target.layers.iter().find(|(layer, _)| layer == name).expect("its relevance");
+            for (i, arriving) in sums.arriving.iter().enumerate() {
+                let values = relevance.rows(i, i + 1).expect("a sample").to_vec::<f64>();
+                let (sum, size) = values.iter().fold((0.0, 0.0), |(sum, size), v| (sum + v, size + v.abs()));
+                // Sums in another order.
+                prop_assert!((sum - arriving).abs() <= 1e-9 * size, "seed {seed}, {name}, sample {i}: {sum}, {arriving}");
+            }
+        }
+    }
+}
+
+/// x → conv → conv with the same weights, joined with a third use of them. `shared`: one tensor, or copies of it.
+fn thrice(shared: bool, sizes: [usize; 2]) -> Network {
+    let mut random = Random::new(5);
+    let (weight, bias) = (random.tensor(&[3, 3, 3, 3], 0.3), random.tensor(&[3], 0.1));
+    let first = Conv::new(weight.clone(), Some(bias.clone())).padding(1);
+    let conv = || if shared { first.clone() } else { Conv::new(weight.clone(), Some(bias.clone())).padding(1) };
+    let mut net = Network::builder("thrice");
+    let x = net.input("x", &[3, sizes[0], sizes[1]]);
+    let a = net.conv("a", x, conv()).expect("a convolution");
+    let a = net.relu("relu", a).expect("an activation");
+    let b = net.conv("b", a, conv()).expect("a convolution");
+    let c = net.conv("c", x, conv()).expect("a convolution");
+    let sum = net.sum("sum", &[b, c]).expect("a sum");
+    let joined = net.concat("join", &[sum, a], 1).expect("a join");
+    let y = net.global_average_pool("mean", joined).expect("a mean");
+    let y = net.flatten("flat", y).expect("flat");
+    net.output(y);
+    net.build().expect("a network")
+}
+
+#[test]
+fn shared_weights_are_as_copies() {
+    for (sizes, samples) in [([1, 1], 1), ([1, 7], 2), ([5, 3], 3), ([2, 9], 5)] {
+        let (shared, copies) = (thrice(true, sizes), thrice(false, sizes));
+        let x = input(&mut Random::new(9), &shared, samples);
+        for name in ["epsilon-plus", "alpha-beta:2,1", "gamma:0.25"] {
+            let composite = Composite::parse(name).expect(name);
+            let targets = [Target::Best, Target::Index(4)];
+            let want = explain(&copies, &composite, &x, &targets);
+            let cases = [
+                (Backend::Cpu, Precision::F64, 1e-12),
+                // float32: seven digits, some of which sums near 0 lose; see METHODS.
+                (Backend::Cpu, Precision::F32, 1e-4),
+                (Backend::Gpu, Precision::F32, 1e-4),
+            ];
+            for (backend, precision, most) in cases {
+                let got = run(&shared, &composite, &x, &targets, backend, precision, samples);
+                for (got, want) in got.targets.iter().zip(&want.targets) {
+                    let distance = support::distance(&got.relevance[0].to_vec(), &want.relevance[0].to_vec());
+                    assert!(distance <= most, "{sizes:?}, {name}, {backend:?} {precision:?}: {distance:.1e}");
+                }
+            }
+        }
+    }
 }

@@ -67,6 +67,9 @@ pub struct ExplainArgs {
     /// The folder for results
     #[arg(long, short, default_value = "relprop-out", help_heading = "Results")]
     pub out: PathBuf,
+    /// Leave out what an earlier run into the same folder has done: same program, network, options, device and input
+    #[arg(long, help_heading = "Results")]
+    pub resume: bool,
     /// Print warnings and errors only
     #[arg(long, short, help_heading = "Results")]
     pub quiet: bool,
@@ -78,7 +81,8 @@ Written for each input, STEM being its file's name without extension (dots becom
   STEM.overlay.png      the heatmap over what the network saw of the photo
   STEM.relevance.npy    relevance, of the input's shape
 With several targets STEM.TARGET.png and so on; a .npy of several samples gives STEM.SAMPLE.png for each.
-report.json tells the classes, sums of relevance, conservation by layer, device and timings.
+report.json tells the classes, sums of relevance, conservation by layer, device and timings. Files are written whole or not
+at all: a run that was interrupted goes on with --resume.
 
 M.toml beside M.onnx says how the model wants its photos; the options of the same names go before it. A pixel v of
 0..255 becomes (v * scale - mean) / std.

@@ -1,5 +1,6 @@
 //! `relprop explain`.
 
+use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
@@ -8,14 +9,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use relprop::input::{InputFile, expand};
-use relprop::{Explainer, Network, Target, Tensor, ValueId};
+use relprop::{Composite, Explainer, Network, Target, Tensor, ValueId};
 
 use super::args::ExplainArgs;
 use super::findings::{LITTLE, percent};
 use super::items::{self, Item};
 use super::model::Model;
-use super::report::{self, Failure, Report, Timings};
+use super::report::{Failure, Input, Report, Timings};
 use super::results::Writer;
+use super::resume::{self, Digest, Journal};
 use super::targets::{self, NamedTarget};
 use super::{Usage, say, usage};
 
@@ -45,16 +47,16 @@ pub fn explain(args: &ExplainArgs) -> Result<ExitCode> {
     let layers = args.layers.iter().map(|name| network.find(name).map_err(usage("--layer")));
     let layers = layers.collect::<Result<Vec<ValueId>>>()?;
 
-    let (sources, problems) = sources(args, &model)?;
+    let (mut sources, problems) = sources(args, &model)?;
     let photos = sources.iter().any(Source::is_photo);
     let composite = model.composite(&args.rules, photos)?;
     if photos {
         model.warn_of_assumption();
     }
 
-    // A batch that so many photos do not fill would be filled up with copies.
-    let batch =
-        if sources.iter().all(Source::is_photo) { args.device.batch.min(sources.len()) } else { args.device.batch };
+    // A batch that there are not so many samples for would be filled up with copies.
+    let samples = sources.iter().fold(0, |n: usize, source| n.saturating_add(source.samples(network, fixed)));
+    let batch = args.device.batch.min(samples.max(1));
     let mut explainer = Explainer::builder(network, composite.clone())
         .backend(args.device.backend())
         .precision(args.device.precision())
@@ -76,8 +78,13 @@ pub fn explain(args: &ExplainArgs) -> Result<ExitCode> {
     }
 
     std::fs::create_dir_all(&args.out).with_context(|| format!("cannot make the folder {}", args.out.display()))?;
+    let key = key(args, &model, &composite, output, &explainer)?;
+    let places: HashMap<String, usize> = sources.iter().enumerate().map(|(i, s)| (s.name(), i)).collect();
+    let done = if args.resume { leave_out_done(args, &key, &model, &mut sources) } else { Vec::new() };
+    let left_out = places.len() - sources.len();
     let report = Report {
         relprop: env!("CARGO_PKG_VERSION"),
+        key: key.clone(),
         status: "running",
         model: model.name.clone(),
         composite: composite.name().to_string(),
@@ -87,11 +94,12 @@ pub fn explain(args: &ExplainArgs) -> Result<ExitCode> {
         device: explainer.device().into(),
         batch: explainer.batch(),
         timings: Timings { load_seconds, ..Timings::default() },
-        inputs: Vec::new(),
+        inputs: done,
         failed: Vec::new(),
     };
     // Written now too: a folder that cannot be written to is told before the work, not after.
     report.write(&args.out)?;
+    let journal = Journal::start(&args.out, &key)?;
 
     let bar = progress(sources.len(), args.quiet);
     let inputs: Vec<&Path> = sources.iter().filter_map(Source::path).collect();
@@ -104,6 +112,8 @@ pub fn explain(args: &ExplainArgs) -> Result<ExitCode> {
         targets: &targets,
         writer,
         report,
+        journal,
+        left_out,
         bar,
         conserves: composite.conserves(),
         unconserved: 0,
@@ -114,7 +124,52 @@ pub fn explain(args: &ExplainArgs) -> Result<ExitCode> {
         run.fail(problem.split(':').next().unwrap_or("").to_string(), problem);
     }
     let result = run.all(&sources);
-    run.finish(result)
+    run.finish(result, &places)
+}
+
+/// The fingerprint of everything but the inputs that results depend on.
+fn key(
+    args: &ExplainArgs,
+    model: &Model,
+    composite: &Composite,
+    output: ValueId,
+    explainer: &Explainer,
+) -> Result<String> {
+    let mut digest = Digest::default();
+    digest.text(env!("CARGO_PKG_VERSION"));
+    if let Some(path) = &args.model.model {
+        digest.file(path)?;
+    }
+    for value in model.network.inputs() {
+        digest.text(&format!("{:?}", model.network.value(*value)));
+    }
+    // Weights may lie in files of their own.
+    for weight in model.network.nodes().iter().flat_map(|node| node.op.constants()) {
+        digest.values(weight);
+    }
+    digest.text(&format!("{:?} {:?} {composite:?}", model.labels, model.preprocess));
+    digest.text(&format!("{:?} {:?} {:?}", output, args.target, args.layers));
+    digest.text(&format!("{} {:?} {}", args.seed.name(), args.colormap, args.percentile));
+    let device = explainer.device();
+    digest.text(&format!("{:?} {} {} {}", device.backend, device.precision.name(), device.adapter, device.driver));
+    Ok(digest.finish())
+}
+
+/// Takes the sources that an earlier run has done out of the list, and gives what it wrote of them.
+fn leave_out_done(args: &ExplainArgs, key: &str, model: &Model, sources: &mut Vec<Source>) -> Vec<Input> {
+    let mut done = resume::done(&args.out, key);
+    let mut kept = Vec::new();
+    sources.retain(|source| {
+        let Ok((name, stem, digest)) = source.identity(&model.network) else { return true };
+        match done.remove(&name) {
+            Some(entries) if resume::holds(&entries, &digest, &stem, &args.out) => {
+                kept.extend(resume::moved(entries, &args.out));
+                false
+            }
+            _ => true,
+        }
+    });
+    kept
 }
 
 /// The output to explain.
@@ -137,9 +192,33 @@ enum Source<'a> {
 impl Source<'_> {
     fn name(&self) -> String {
         match self {
-            Source::Sample => "the built-in photo".to_string(),
+            Source::Sample => items::SAMPLE.to_string(),
             Source::File(file) => file.path.display().to_string(),
             Source::Arrays(names) => names.join(" "),
+        }
+    }
+
+    /// What names it in the report, what its files' names begin with, and the fingerprint of its bytes.
+    fn identity(&self, network: &Network) -> Result<(String, String, String)> {
+        Ok(match self {
+            Source::Sample => (items::SAMPLE.to_string(), items::SAMPLE_STEM.to_string(), String::new()),
+            Source::File(file) => (self.name(), file.stem.clone(), Digest::of_files(&[&file.path])?),
+            Source::Arrays(names) => {
+                let paths = items::array_paths(names, network)?;
+                (self.name(), items::array_stem(&paths), Digest::of_files(&paths)?)
+            }
+        })
+    }
+
+    /// How many samples it holds, as far as its header tells.
+    fn samples(&self, network: &Network, fixed: Option<usize>) -> usize {
+        match self {
+            Source::Sample => 1,
+            Source::File(file) => items::count(&file.path, network, fixed),
+            Source::Arrays(names) => {
+                let paths = items::array_paths(names, network);
+                paths.ok().and_then(|paths| paths.first().map(|path| items::count(path, network, fixed))).unwrap_or(1)
+            }
         }
     }
 
@@ -192,6 +271,9 @@ struct Run<'a> {
     targets: &'a [NamedTarget],
     writer: Writer<'a>,
     report: Report,
+    journal: Journal,
+    /// Inputs that were done before.
+    left_out: usize,
     bar: ProgressBar,
     /// Whether the composite means to conserve relevance.
     conserves: bool,
@@ -243,6 +325,7 @@ impl Run<'_> {
                 for item in &group {
                     let entries = self.writer.write(item, &explanation, first, samples)?;
                     first += item.samples;
+                    self.journal.note(&entries)?;
                     if !self.args.quiet {
                         self.bar.suspend(|| say(&self.writer.summary(item, &entries)));
                     }
@@ -268,7 +351,7 @@ impl Run<'_> {
     }
 
     /// Warns of maps that hold less than a tenth or more than ten times what the output started with.
-    fn warn_of_losses(&mut self, entries: &[report::Input]) {
+    fn warn_of_losses(&mut self, entries: &[Input]) {
         if !self.conserves {
             return;
         }
@@ -299,12 +382,17 @@ impl Run<'_> {
         self.report.failed.push(Failure { input, error });
     }
 
-    fn finish(mut self, result: Result<()>) -> Result<ExitCode> {
+    /// Writes the report, in the order of the sources' `places`.
+    fn finish(mut self, result: Result<()>, places: &HashMap<String, usize>) -> Result<ExitCode> {
         self.bar.finish_and_clear();
         let failed = result.is_err() || !self.report.failed.is_empty();
         self.report.status = if failed { "incomplete" } else { "complete" };
         self.report.timings.total_seconds = self.start.elapsed().as_secs_f64();
+        self.report.inputs.sort_by_key(|input| places.get(&input.input));
         let report = self.report.write(&self.args.out);
+        if report.is_ok() {
+            self.journal.end();
+        }
         // What went wrong first is what is told.
         result.and(report)?;
         if self.unconserved > WARNED {
@@ -313,9 +401,10 @@ impl Run<'_> {
         if !self.args.quiet {
             let (done, failures) = (self.report.timings.samples, self.report.failed.len());
             let failures = if failures == 0 { String::new() } else { format!(", {failures} failed") };
+            let before = if self.left_out == 0 { String::new() } else { format!(", {} done before", self.left_out) };
             let seconds = self.report.timings.total_seconds;
             say(&format!(
-                "{done} explained{failures} in {seconds:.1} s; {}",
+                "{done} explained{failures}{before} in {seconds:.1} s; {}",
                 self.args.out.join("report.json").display()
             ));
         }

@@ -5,10 +5,11 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail};
 use image::RgbImage;
 use relprop::input::{InputFile, decode_image, npy, read_image};
-use relprop::{Dim, Network, Precision, Tensor, assets};
+use relprop::{Dim, Network, Precision, Tensor, ValueId, assets};
 
 use super::Usage;
 use super::model::Model;
+use super::resume::Digest;
 
 /// One file's samples, or those of several arrays that belong together.
 pub struct Item {
@@ -22,38 +23,73 @@ pub struct Item {
     pub photo: Option<RgbImage>,
     /// Number of samples.
     pub samples: usize,
+    /// Fingerprint of the files it comes from; empty for the photo that is built in.
+    pub digest: String,
 }
+
+/// The embedded photo, for messages and the report.
+pub const SAMPLE: &str = "chelsea.png (built in)";
+/// What the names of its results begin with.
+pub const SAMPLE_STEM: &str = "chelsea";
 
 /// Reads a photo, or an array for the network's only input. `batch` is the network's own batch size, if it fixes one.
 pub fn load(file: &InputFile, model: &Model, batch: Option<usize>, precision: Precision) -> Result<Item> {
     let source = file.path.display().to_string();
+    let digest = Digest::of_files(&[&file.path])?;
     if is_array(&file.path) {
         let [input] = model.network.inputs() else { bail!("{source}: {}", several_inputs(&model.network)) };
         let value = model.network.value(*input);
         let tensor = array(&file.path, &value.name, &value.shape, batch, precision)?;
-        let samples = samples(&tensor, &value.shape, batch);
-        return Ok(Item { source, stem: file.stem.clone(), tensors: vec![tensor], photo: None, samples });
+        let samples = samples(tensor.shape(), &value.shape, batch);
+        return Ok(Item { source, digest, stem: file.stem.clone(), tensors: vec![tensor], photo: None, samples });
     }
     let preprocess = model.preprocess.as_ref().map_err(|reason| anyhow!("{source}: {reason}"))?;
     let prepared = preprocess.apply(&read_image(&file.path)?);
     let tensors = vec![with_precision(prepared.tensor, precision)?];
-    Ok(Item { source, stem: file.stem.clone(), tensors, photo: Some(prepared.photo), samples: 1 })
+    Ok(Item { source, digest, stem: file.stem.clone(), tensors, photo: Some(prepared.photo), samples: 1 })
 }
 
 /// The embedded photo.
 pub fn sample_photo(model: &Model, precision: Precision) -> Result<Item> {
-    let source = "chelsea.png (built in)".to_string();
+    let source = SAMPLE.to_string();
     let preprocess = model.preprocess.as_ref().map_err(|reason| anyhow!("{source}: {reason}"))?;
     let prepared = preprocess.apply(&decode_image(&source, assets::PHOTO)?);
     let tensors = vec![with_precision(prepared.tensor, precision)?];
-    Ok(Item { source, stem: "chelsea".to_string(), tensors, photo: Some(prepared.photo), samples: 1 })
+    let (stem, digest) = (SAMPLE_STEM.to_string(), String::new());
+    Ok(Item { source, digest, stem, tensors, photo: Some(prepared.photo), samples: 1 })
 }
 
 /// Reads the arrays of a network's inputs, given as `[NAME=]X.npy`; without names they are in order. `batch` is the
 /// network's own batch size, if it fixes one.
 pub fn arrays(given: &[String], network: &Network, batch: Option<usize>, precision: Precision) -> Result<Item> {
-    let values: Vec<_> = network.inputs().iter().map(|id| network.value(*id)).collect();
-    let mut paths: Vec<Option<&str>> = vec![None; values.len()];
+    let paths = array_paths(given, network)?;
+    let mut tensors = Vec::new();
+    let mut count = None;
+    for (input, path) in network.inputs().iter().zip(&paths) {
+        let value = network.value(*input);
+        let tensor = array(path, &value.name, &value.shape, batch, precision)?;
+        let samples = samples(tensor.shape(), &value.shape, batch);
+        if count.is_some_and(|n| n != samples) {
+            let (path, name, others) = (path.display(), &value.name, count.unwrap_or(0));
+            let help = "give as many of each; an input without a batch axis allows one sample at a time";
+            bail!("{path}: {samples} samples for input \"{name}\", but {others} for others; {help}");
+        }
+        count = Some(samples);
+        tensors.push(tensor);
+    }
+    let (source, stem, digest) = (given.join(" "), array_stem(&paths), Digest::of_files(&paths)?);
+    Ok(Item { source, digest, stem, tensors, photo: None, samples: count.unwrap_or(0) })
+}
+
+/// What the names of results begin with: the first array's name.
+pub fn array_stem(paths: &[&Path]) -> String {
+    let stem = paths.first().and_then(|path| path.file_stem());
+    stem.map(|s| s.to_string_lossy().replace('.', "_")).unwrap_or_default()
+}
+
+/// The files of a network's inputs, in order.
+pub fn array_paths<'a>(given: &'a [String], network: &Network) -> Result<Vec<&'a Path>> {
+    let mut paths: Vec<Option<&str>> = vec![None; network.inputs().len()];
     for text in given {
         let (position, path) = match split_name(text, network) {
             Some((position, path)) => (Some(position), path),
@@ -65,25 +101,12 @@ pub fn arrays(given: &[String], network: &Network, batch: Option<usize>, precisi
             None => return Err(Usage(format!("{text} is too much: {}", several_inputs(network))).into()),
         }
     }
-    let mut tensors = Vec::new();
-    let mut count = None;
-    for (value, path) in values.iter().zip(&paths) {
-        let path =
-            path.ok_or_else(|| Usage(format!("input \"{}\" is missing: {}", value.name, several_inputs(network))))?;
-        let tensor = array(Path::new(path), &value.name, &value.shape, batch, precision)?;
-        let samples = samples(&tensor, &value.shape, batch);
-        if count.is_some_and(|n| n != samples) {
-            let (name, others) = (&value.name, count.unwrap_or(0));
-            let help = "give as many of each; an input without a batch axis allows one sample at a time";
-            bail!("{path}: {samples} samples for input \"{name}\", but {others} for others; {help}");
-        }
-        count = Some(samples);
-        tensors.push(tensor);
-    }
-    let first = Path::new(paths.first().copied().flatten().unwrap_or(""));
-    let stem = first.file_stem().map(|s| s.to_string_lossy().replace('.', "_")).unwrap_or_default();
-    let source = given.join(" ");
-    Ok(Item { source, stem, tensors, photo: None, samples: count.unwrap_or(0) })
+    let named = |(input, path): (&ValueId, Option<&'a str>)| {
+        let name = &network.value(*input).name;
+        let missing = || Usage(format!("input \"{name}\" is missing: {}", several_inputs(network)));
+        Ok(Path::new(path.ok_or_else(missing)?))
+    };
+    network.inputs().iter().zip(paths).map(named).collect()
 }
 
 /// `NAME=PATH` with the name of one of the network's inputs.
@@ -122,7 +145,7 @@ fn array(path: &Path, name: &str, shape: &[Dim], batch: Option<usize>, precision
         }
         bail!(message);
     }
-    let count = samples(&tensor, shape, batch);
+    let count = samples(tensor.shape(), shape, batch);
     check_finite(&tensor, count).with_context(|| place.to_string())?;
     let tensor = with_precision(tensor, precision)?;
     check_finite(&tensor, count).with_context(|| format!("{place}, as float32"))?;
@@ -141,9 +164,16 @@ fn counts_samples(axis: usize, dim: Dim, batch: Option<usize>) -> bool {
     axis == 0 && batch.is_some_and(|size| dim == Dim::Fixed(size))
 }
 
+/// Number of samples that a file holds for the network's first input; 1 where its header cannot be read: that is told later.
+pub fn count(path: &Path, network: &Network, batch: Option<usize>) -> usize {
+    let shape = network.inputs().first().map(|input| &network.value(*input).shape);
+    let given = npy::read_shape(path).ok().filter(|_| is_array(path));
+    shape.zip(given).map_or(1, |(shape, given)| samples(&given, shape, batch))
+}
+
 /// Number of samples in a tensor of that shape.
-fn samples(tensor: &Tensor, shape: &[Dim], batch: Option<usize>) -> usize {
-    let mut axes = shape.iter().zip(tensor.shape()).enumerate();
+fn samples(given: &[usize], shape: &[Dim], batch: Option<usize>) -> usize {
+    let mut axes = shape.iter().zip(given).enumerate();
     let count = axes.find_map(|(axis, (dim, n))| match dim {
         Dim::Batch(k) => Some(n / (*k).max(1)),
         Dim::Fixed(_) => counts_samples(axis, *dim, batch).then_some(*n),
@@ -191,8 +221,8 @@ mod tests {
             assert_eq!(sample_shape(&shape, batch), want, "{shape:?}");
         }
         let tensor = Tensor::from_f32([3, 5], vec![0.0; 15]).unwrap();
-        assert_eq!(samples(&tensor, &[f(1), f(5)], Some(1)), 3);
-        assert_eq!(samples(&tensor, &[f(3), f(5)], Some(1)), 1);
-        assert_eq!(samples(&tensor, &[n, f(5)], None), 3);
+        assert_eq!(samples(tensor.shape(), &[f(1), f(5)], Some(1)), 3);
+        assert_eq!(samples(tensor.shape(), &[f(3), f(5)], Some(1)), 1);
+        assert_eq!(samples(tensor.shape(), &[n, f(5)], None), 3);
     }
 }

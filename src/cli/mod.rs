@@ -5,19 +5,23 @@ mod bench;
 mod check;
 mod devices;
 mod explain;
+mod files;
 mod findings;
 mod inspect;
 mod items;
 mod model;
 mod report;
 mod results;
+mod resume;
 mod run;
 mod table;
 mod targets;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 
 use args::{Cli, Command};
 
@@ -41,7 +45,16 @@ fn usage(option: &str) -> impl Fn(relprop::Error) -> anyhow::Error + '_ {
 /// Runs the command that the arguments ask for. Exit code 0: all went well; 1: something could not be done, what could is
 /// written; 2: the arguments make no sense.
 pub fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(error) if error.kind() == ErrorKind::InvalidUtf8 => {
+            let wrong: Vec<OsString> = std::env::args_os().filter(|arg| arg.to_str().is_none()).collect();
+            eprintln!("error: {wrong:?}: not UTF-8; give the folder that holds such a file");
+            return ExitCode::from(2);
+        }
+        Err(error) => error.exit(),
+    };
+    let result = match command {
         Command::Explain(args) => explain::explain(&args),
         Command::Run(args) => run::run(&args),
         Command::Inspect(args) => inspect::inspect(&args),

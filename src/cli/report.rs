@@ -4,12 +4,16 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use relprop::DeviceInfo;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use super::files;
 
 /// What is known of a run, for programs.
 #[derive(Serialize)]
 pub struct Report {
     pub relprop: &'static str,
+    /// Fingerprint of program, network, options and device: `--resume` goes on where it is the same.
+    pub key: String,
     /// `running`, `complete`, or `incomplete` when something failed.
     pub status: &'static str,
     pub model: String,
@@ -47,9 +51,11 @@ pub struct Timings {
 }
 
 /// One sample.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub struct Input {
     pub input: String,
+    /// Fingerprint of the input's bytes.
+    pub digest: String,
     /// Its number in an array of several.
     pub sample: usize,
     pub top: Vec<Class>,
@@ -57,7 +63,7 @@ pub struct Input {
 }
 
 /// One value of the output.
-#[derive(Clone, Serialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Class {
     /// Flat index in the sample's output.
     pub class: usize,
@@ -69,7 +75,7 @@ pub struct Class {
     pub probability: Option<f64>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub struct Target {
     pub target: String,
     #[serde(flatten)]
@@ -83,10 +89,10 @@ pub struct Target {
 }
 
 /// What came to a layer, and what it handed on.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub struct Conservation {
     pub layer: String,
-    pub op: &'static str,
+    pub op: String,
     pub rule: String,
     pub arriving: f64,
     pub leaving: f64,
@@ -113,10 +119,7 @@ impl From<&DeviceInfo> for Device {
 impl Report {
     /// Writes the report as it is; what was there is replaced in one step, so that a reader never sees half of it.
     pub fn write(&self, folder: &Path) -> Result<()> {
-        let path = folder.join("report.json");
-        let part = folder.join("report.json.part");
-        let text = serde_json::to_string_pretty(self).context("report.json")?;
-        std::fs::write(&part, text + "\n").with_context(|| format!("cannot write {}", part.display()))?;
-        std::fs::rename(&part, &path).with_context(|| format!("cannot write {}", path.display()))
+        let text = serde_json::to_string_pretty(self).context("report.json")? + "\n";
+        files::write(&folder.join("report.json"), text.as_bytes())
     }
 }

@@ -1,15 +1,17 @@
 //! The files that `relprop explain` writes, and what it says of them.
 
 use std::collections::HashSet;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use image::RgbImage;
+use image::{ImageFormat, RgbImage};
 use relprop::heatmap::{View, curves, overlay};
 use relprop::input::npy;
 use relprop::{Explanation, Network, Op, TargetExplanation, Tensor, ValueId};
 
 use super::args::ExplainArgs;
+use super::files;
 use super::items::{Item, sample_shape};
 use super::model::Model;
 use super::report::{Class, Conservation, Input, Target};
@@ -56,7 +58,8 @@ impl<'a> Writer<'a> {
         let mut entries: Vec<Input> = (0..item.samples)
             .map(|i| {
                 let logits = &output[(first + i) * per_sample..][..per_sample];
-                Input { input: item.source.clone(), sample: i, top: self.top(logits), targets: Vec::new() }
+                let (input, digest) = (item.source.clone(), item.digest.clone());
+                Input { input, digest, sample: i, top: self.top(logits), targets: Vec::new() }
             })
             .collect();
         for (named, explained) in self.targets.iter().zip(&explanation.targets) {
@@ -69,7 +72,7 @@ impl<'a> Writer<'a> {
                 let logits = &output[at * per_sample..][..per_sample];
                 let conservation = explained.conservation.iter().map(|c| Conservation {
                     layer: c.layer.clone(),
-                    op: c.op,
+                    op: c.op.to_string(),
                     rule: c.rule.clone(),
                     arriving: c.arriving[at],
                     leaving: c.leaving[at],
@@ -119,7 +122,7 @@ impl<'a> Writer<'a> {
             arrays.push((format!("{base}.{name}.relevance.npy"), part(relevance, first, item.samples, total)?));
         }
         for (name, relevance) in arrays {
-            files.add(&name, |path| Ok(npy::write(path, &relevance)?))?;
+            files.add(&name, &npy::encode(&relevance))?;
         }
         Ok(files.written)
     }
@@ -263,17 +266,19 @@ struct Files<'w, 'a> {
 }
 
 impl Files<'_, '_> {
-    fn add(&mut self, name: &str, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    fn add(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
         let path = self.writer.args.out.join(name);
         if path.canonicalize().is_ok_and(|p| self.writer.inputs.contains(&p)) {
             bail!("{} is one of the inputs: give another folder with --out", path.display());
         }
-        write(&path)?;
+        files::write(&path, bytes)?;
         self.written.push(path);
         Ok(())
     }
 
     fn picture(&mut self, name: &str, picture: &RgbImage) -> Result<()> {
-        self.add(name, |path| picture.save(path).with_context(|| format!("cannot write {}", path.display())))
+        let mut bytes = Cursor::new(Vec::new());
+        picture.write_to(&mut bytes, ImageFormat::Png).with_context(|| name.to_string())?;
+        self.add(name, bytes.get_ref())
     }
 }

@@ -9,6 +9,7 @@ use relprop::input::npy;
 use relprop::{Network, Predictor};
 
 use super::args::RunArgs;
+use super::files;
 use super::items;
 use super::{say, slug};
 
@@ -18,8 +19,13 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     let fixed = network.outputs().first().and_then(|output| network.fixed_batch(*output));
     let item = items::arrays(&args.inputs, &network, fixed, args.device.precision())?;
     let (backend, precision) = (args.device.backend(), args.device.precision());
-    let mut predictor =
-        Predictor::new(&network, args.device.batch, backend, precision, args.device.adapter.as_deref())?;
+    let mut predictor = Predictor::new(
+        &network,
+        args.device.batch.min(item.samples.max(1)),
+        backend,
+        precision,
+        args.device.adapter.as_deref(),
+    )?;
     if !args.quiet {
         say(&format!("{}, on {}", network.name(), predictor.device()));
     }
@@ -32,7 +38,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
             file.push('_');
         }
         let path = args.out.join(format!("{file}.npy"));
-        npy::write(&path, &tensor)?;
+        files::write(&path, &npy::encode(&tensor))?;
         if !args.quiet {
             say(&format!("{name} {:?}: {}", tensor.shape(), path.display()));
         }

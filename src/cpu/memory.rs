@@ -159,17 +159,25 @@ impl<T: Real> Memory<T> {
 /// Refuses a plan, at `bytes` a float, that the machine's memory cannot hold: to begin with it would end in the program's
 /// being killed, not in an error.
 pub(super) fn check(plan: &Plan, bytes: usize) -> Result<()> {
-    let (_, need) = plan.memory(bytes);
-    match available() {
-        Some(have) if need > have => Err(Error::Memory {
-            what: format!("a run of {} samples", plan.batch),
-            need,
-            place: "this machine's memory".to_string(),
-            have,
-            help: "use a smaller batch".to_string(),
-        }),
-        _ => Ok(()),
+    let (weights, slots) = plan.memory(bytes);
+    let need = weights.saturating_add(slots);
+    let full = |place: &str, have| Error::Memory {
+        what: format!("a run of {} samples", plan.batch),
+        need,
+        place: place.to_string(),
+        have,
+        help: "use a smaller batch or input".to_string(),
+    };
+    if let Some(have) = available().filter(|have| need > *have) {
+        return Err(full("this machine's memory", have));
     }
+    // A process may be allowed less than the machine has; what is only reserved costs nothing.
+    let fits = |bytes: &u64| usize::try_from(*bytes).is_ok_and(|n| Vec::<u8>::new().try_reserve_exact(n).is_ok());
+    if fits(&need) {
+        return Ok(());
+    }
+    let have = (1..u64::BITS).map(|halvings| need >> halvings).find(fits).unwrap_or(0);
+    Err(full("the memory that this process may take", have))
 }
 
 /// Bytes of memory that are free, as Linux estimates them; `None` elsewhere.

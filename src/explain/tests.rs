@@ -74,4 +74,7 @@ fn a_lost_device_is_opened_anew_with_half_the_batch() {
     smallest.device.gpu().unwrap().lose();
     // One sample that a device could not bear is not tried again.
     assert!(matches!(map(&mut smallest, &x).unwrap_err(), Error::Device(_)));
+    // The next Explainer opens the device anew.
+    let got = map(&mut super::tests::explainer(1, Backend::Gpu), &x).unwrap();
+    assert!(got.iter().zip(&want).all(|(a, b)| (a - b).abs() < 1e-6));
 }

@@ -47,6 +47,9 @@ pub fn expand(names: &[String]) -> Expanded {
 }
 
 fn resolve(name: &str) -> Result<Vec<PathBuf>, String> {
+    if name.is_empty() {
+        return Err("an empty name: give a file, a folder or a pattern".to_string());
+    }
     let path = Path::new(name);
     if path.is_dir() {
         let entries = std::fs::read_dir(path).map_err(|e| format!("{name}: {e}"))?;

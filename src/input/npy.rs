@@ -4,6 +4,7 @@
 //! with `descr`, `fortran_order` and `shape`), then the values. See
 //! <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
 
+use std::io::Read;
 use std::path::Path;
 
 use half::f16;
@@ -26,12 +27,44 @@ pub fn read(path: impl AsRef<Path>) -> Result<Tensor> {
     parse(&path.display().to_string(), &bytes)
 }
 
+/// The shape that an array's file claims, without reading its values.
+///
+/// # Errors
+/// As [`read`], for the header.
+pub fn read_shape(path: impl AsRef<Path>) -> Result<Vec<usize>> {
+    let path = path.as_ref();
+    let file = std::fs::File::open(path).map_err(Error::io(path))?;
+    let mut start = Vec::new();
+    // The longest header of version 1; NumPy writes longer ones for structures alone.
+    file.take(10 + (1 << 16)).read_to_end(&mut start).map_err(Error::io(path))?;
+    Ok(split(&path.display().to_string(), &start)?.0.shape)
+}
+
 /// Reads an array from the bytes of a file; `name` stands in messages.
 ///
 /// # Errors
 /// [`Error::Malformed`] when the header is broken or the values are not as many as it says; [`Error::Unsupported`] for
 /// complex numbers, text, structures and objects.
 pub fn parse(name: &str, bytes: &[u8]) -> Result<Tensor> {
+    let malformed = |what: String| Error::malformed(name, what);
+    let (header, values) = split(name, bytes)?;
+    let element = Element::parse(&header.descr).ok_or_else(|| {
+        Error::unsupported(name, format!("type {:?}", header.descr), "save it as float32 (array.astype('float32'))")
+    })?;
+    let count = header.shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
+    let need = count.and_then(|n| n.checked_mul(element.size));
+    if need != Some(values.len()) {
+        let need = need.map_or_else(|| "more bytes than there can be".to_string(), |n| format!("{n} bytes"));
+        let (shape, descr, have) = (&header.shape, &header.descr, values.len());
+        return Err(malformed(format!("shape {shape:?} of {descr} needs {need}, but the file holds {have}")));
+    }
+    let data = element.decode(values).map_err(malformed)?;
+    let data = if header.fortran_order { c_order(data, &header.shape) } else { data };
+    Tensor::new(header.shape, data)
+}
+
+/// The header, and the bytes of the values.
+fn split<'a>(name: &str, bytes: &'a [u8]) -> Result<(Header, &'a [u8])> {
     let malformed = |what: String| Error::malformed(name, what);
     let rest = bytes
         .strip_prefix(MAGIC)
@@ -52,19 +85,7 @@ pub fn parse(name: &str, bytes: &[u8]) -> Result<Tensor> {
     let (header, values) = rest.split_at_checked(length).ok_or_else(short)?;
     let header = std::str::from_utf8(header).map_err(|_| malformed("the header is not text".to_string()))?;
     let header = Header::parse(header).map_err(|what| malformed(format!("header: {what}")))?;
-    let element = Element::parse(&header.descr).ok_or_else(|| {
-        Error::unsupported(name, format!("type {:?}", header.descr), "save it as float32 (array.astype('float32'))")
-    })?;
-    let count = header.shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
-    let need = count.and_then(|n| n.checked_mul(element.size));
-    if need != Some(values.len()) {
-        let need = need.map_or_else(|| "more bytes than there can be".to_string(), |n| format!("{n} bytes"));
-        let (shape, descr, have) = (&header.shape, &header.descr, values.len());
-        return Err(malformed(format!("shape {shape:?} of {descr} needs {need}, but the file holds {have}")));
-    }
-    let data = element.decode(values).map_err(malformed)?;
-    let data = if header.fortran_order { c_order(data, &header.shape) } else { data };
-    Tensor::new(header.shape, data)
+    Ok((header, values))
 }
 
 /// Writes an array as version 1.0, C order, little endian: `<f4`, `<f8` or `<i8`.

@@ -177,6 +177,28 @@ pub(crate) fn taps(kernel: usize, dilation: usize) -> Result<usize, String> {
         .ok_or_else(|| "the window is too large".to_string())
 }
 
+/// Strides, dilations and pads are at most this: the kernels count positions in 32 bits, with their signs.
+const MOST_STEP: usize = 1 << 24;
+/// Positions of a plane that differ by less than the stride have taps of their own, and are listed. Real networks have some
+/// thousand.
+const MOST_PHASES: usize = 1 << 18;
+
+/// Windows whose positions can be counted.
+fn check_windows(x: &[Dim], strides: &[usize], dilations: &[usize], pads: &[[usize; 2]]) -> Result<(), String> {
+    let all = strides.iter().chain(dilations).chain(pads.as_flattened());
+    if let Some(n) = all.copied().find(|n| *n > MOST_STEP) {
+        return Err(format!("{n} is too much for a stride, dilation or pad; at most 2^24 is possible"));
+    }
+    if strides.contains(&0) {
+        return Err("strides must be at least 1".to_string());
+    }
+    let axes = x.iter().skip(2).zip(strides).map(|(dim, stride)| dim.fixed().unwrap_or(1).min(*stride));
+    if axes.fold(1, usize::saturating_mul) > MOST_PHASES {
+        return Err(format!("strides {strides:?} are too large; their product can be 2^18"));
+    }
+    Ok(())
+}
+
 fn check_conv(conv: &Conv, x: &[Dim]) -> Result<(usize, usize), String> {
     let rank =
         spatial_rank(x, &[conv.strides.len(), conv.dilations.len(), conv.pads.len(), conv.output_padding.len()])?;
@@ -187,9 +209,7 @@ fn check_conv(conv: &Conv, x: &[Dim]) -> Result<(usize, usize), String> {
     if conv.groups == 0 || !weight[0].is_multiple_of(conv.groups) {
         return Err(format!("{} groups do not divide the weights' {} rows", conv.groups, weight[0]));
     }
-    if conv.strides.contains(&0) {
-        return Err("strides must be at least 1".to_string());
-    }
+    check_windows(x, &conv.strides, &conv.dilations, &conv.pads)?;
     Ok((rank, fixed_axis(x, 1)?))
 }
 
@@ -274,6 +294,7 @@ fn affine_layer(affine: &Affine, x: &[Dim]) -> Result<Vec<Dim>, String> {
 fn max_pool(pool: &MaxPool, x: &[Dim]) -> Result<Vec<Dim>, String> {
     let lists = [pool.kernel.len(), pool.strides.len(), pool.dilations.len(), pool.pads.len()];
     let rank = spatial_rank(x, &lists)?;
+    check_windows(x, &pool.strides, &pool.dilations, &pool.pads)?;
     fixed_axis(x, 1)?;
     let mut shape = x[..2].to_vec();
     for i in 0..rank {

@@ -240,6 +240,13 @@ impl Call<'_> {
         }
     }
 
+    /// Takes the entries of a map along an axis from what folding may still make: a few numbers of a file describe millions.
+    fn charge(&mut self, op: &Op) -> Result<()> {
+        let Op::Resample(resample) = op else { return Ok(()) };
+        let entries = resample.maps.iter().map(|(_, map)| map.sources().len().max(map.outputs())).sum();
+        self.reserve(Some(entries)).map(|_| ())
+    }
+
     fn name(&self, output: usize) -> (String, String) {
         let value = self.node.output.get(output).cloned().unwrap_or_default();
         let name = self.node.name.clone().filter(|n| !n.is_empty()).unwrap_or_else(|| value.clone());
@@ -248,18 +255,21 @@ impl Call<'_> {
 
     /// Adds the node that makes the (only) output.
     pub fn emit(&mut self, op: Op, inputs: &[ValueId]) -> Result<Vec<Item>> {
+        self.charge(&op)?;
         let (name, value) = self.name(0);
         Ok(vec![self.builder.add_named(&name, &value, op, inputs)?.into()])
     }
 
     /// Adds the node that makes output i of several.
     pub fn emit_output(&mut self, i: usize, op: Op, inputs: &[ValueId]) -> Result<Item> {
+        self.charge(&op)?;
         let (name, value) = self.name(i);
         Ok(self.builder.add_named(&format!("{name}.{i}"), &value, op, inputs)?.into())
     }
 
     /// Adds a node on the way to the output.
     pub fn step(&mut self, suffix: &str, op: Op, inputs: &[ValueId]) -> Result<ValueId> {
+        self.charge(&op)?;
         let (name, _) = self.name(0);
         let name = format!("{name}/{suffix}");
         self.builder.add_named(&name, &name, op, inputs)

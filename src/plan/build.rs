@@ -99,7 +99,11 @@ impl Plan {
             let buffer = match planner.relevance[value.0] {
                 Some(buffer) => buffer,
                 // No relevance comes here: it is 0 everywhere.
-                None => planner.constant(vec![0.0; planner.len(*value)], "no relevance"),
+                None => {
+                    let len = planner.len(*value);
+                    let zero = Operand { buffer: planner.constant(vec![0.0], "zero"), inner: len, count: 1 };
+                    planner.binary(BinaryOp::Add, zero, zero, len, "no relevance")
+                }
             };
             planner.keep(buffer);
             relevances.push(planner.port(*value, buffer));

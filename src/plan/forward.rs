@@ -100,7 +100,7 @@ impl Planner<'_> {
         let mut value = self.value(node.inputs[0])?;
         let parts = [(BinaryOp::Mul, &affine.scale), (BinaryOp::Add, &affine.shift)];
         for (op, constant) in parts.into_iter().filter_map(|(op, c)| Some((op, c.as_ref()?))) {
-            let b = self.constant_operand(constant, &shape, &node.name);
+            let b = self.constant_operand(constant, &shape, &node.name)?;
             let a = self.whole(value);
             value = self.buffer(len, &node.name);
             self.forward.push(Step::Binary(Binary { op, a, b, activation: None, output: value, len }));

@@ -319,7 +319,7 @@ impl Planner<'_> {
             let what = format!("{} bounds for the {channels} input channels; give one, or one for each", values.len());
             return Err(Error::composite(self.place(node), what));
         }
-        let all = spread(&values, &[values.len(), 1], &[channels, len / channels]);
+        let all = spread(&values, &[values.len(), 1], &[channels, len / channels])?;
         Ok(self.constant(all, label))
     }
 

@@ -197,17 +197,17 @@ impl<'a> Planner<'a> {
     }
 
     /// A constant read at the positions of shape `to`.
-    pub fn constant_operand(&mut self, tensor: &Tensor, to: &[usize], label: &str) -> Operand {
+    pub fn constant_operand(&mut self, tensor: &Tensor, to: &[usize], label: &str) -> Result<Operand> {
         let values = tensor.to_vec::<f64>();
         if let Some(operand) = Planner::broadcast(BufferId(0), tensor.shape(), to) {
             let buffer = self.constant(values, label);
-            return Operand { buffer, ..operand };
+            return Ok(Operand { buffer, ..operand });
         }
         // Where it is the same along the first axis, one row's copy serves all.
         let same = tensor.shape().len() < to.len() || tensor.shape().first() == Some(&1);
-        let spread = spread(&values, tensor.shape(), if same { &to[1..] } else { to });
+        let spread = spread(&values, tensor.shape(), if same { &to[1..] } else { to })?;
         let count = spread.len();
-        Operand { buffer: self.constant(spread, label), inner: 1, count }
+        Ok(Operand { buffer: self.constant(spread, label), inner: 1, count })
     }
 
     /// An operand for a tensor that another shape's positions read, spread out by forward steps where it must be.
@@ -306,14 +306,26 @@ pub(super) fn three(sizes: &[usize], default: usize) -> [usize; 3] {
     all
 }
 
+/// A constant spread out has at most this many values: 2 GiB.
+const MOST_SPREAD: usize = 1 << 28;
+
 /// A constant's values at every position of one sample.
-pub(super) fn spread(values: &[f64], from: &[usize], to: &[usize]) -> Vec<f64> {
+pub(super) fn spread(values: &[f64], from: &[usize], to: &[usize]) -> Result<Vec<f64>> {
+    let total: usize = to.iter().product();
+    if total > MOST_SPREAD {
+        return Err(Error::Memory {
+            what: format!("a constant spread out to {to:?}"),
+            need: 8 * total as u64,
+            place: "a plan".to_string(),
+            have: 8 * MOST_SPREAD as u64,
+            help: "use a smaller batch or input".to_string(),
+        });
+    }
     let from: Vec<usize> = match from.len().checked_sub(to.len()) {
         Some(extra) => from[extra..].to_vec(),
         None => std::iter::repeat_n(1, to.len() - from.len()).chain(from.iter().copied()).collect(),
     };
-    let total: usize = to.iter().product();
-    (0..total)
+    let spread = (0..total)
         .map(|mut i| {
             let mut at = 0;
             let mut step = 1;
@@ -327,5 +339,6 @@ pub(super) fn spread(values: &[f64], from: &[usize], to: &[usize]) -> Vec<f64> {
             }
             values[at]
         })
-        .collect()
+        .collect();
+    Ok(spread)
 }

@@ -235,14 +235,14 @@ impl Planner<'_> {
                 let x = self.value(node.inputs[0])?;
                 if let (Some(shift), Some(_)) = (&affine.shift, &self.bias_shares) {
                     let share = self.quotient(own, relevance, &node.name);
-                    let shift = self.constant_operand(shift, &shape, &node.name);
+                    let shift = self.constant_operand(shift, &shape, &node.name)?;
                     self.bias_shares.iter_mut().for_each(|shares| shares.push((share, shift)));
                 }
                 self.scaled_quotient(own, relevance, x, &node.name)
             }
         };
         if let Some(scale) = &affine.scale {
-            let scale = self.constant_operand(scale, &shape, &node.name);
+            let scale = self.constant_operand(scale, &shape, &node.name)?;
             piece = self.binary(BinaryOp::Mul, self.whole(piece), scale, len, &node.name);
         }
         Ok(piece)
