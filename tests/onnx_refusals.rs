@@ -64,7 +64,7 @@ fn what_is_not_supported_is_named() {
         ),
         (one("Gelu", &[4], vec![text("approximate", "fast")], &[], 20), &["approximate = fast", "tanh"]),
         (one("Swish", &[4], vec![float("alpha", 2.0)], &[], 24), &["alpha = 2"]),
-        (one("Pow", &[4], vec![], &[("e", &[4])], 17), &["is not one number"]),
+        (one("Pow", &[4], vec![], &[("e", &[4])], 17), &["exponents of shape [4]"]),
         (one("Floor", &[4], vec![], &[], 17), &["(Floor): a computed tensor is not supported"]),
         (one("Resize", picture, vec![int("antialias", 1)], &[], 18), &["antialias = 1"]),
         (one("Resize", picture, vec![text("mode", "area")], &[], 18), &["mode = area", "cubic"]),
@@ -106,13 +106,15 @@ fn what_is_not_supported_is_named() {
         ),
         (one("Relu", &[3], vec![], &[], 6), &["operator set 6", "versions 7 to"]),
         (one("Relu", &[3], vec![], &[], 29), &["operator set 29"]),
+        (one("LpNormalization", &[4], vec![int("p", 3)], &[], 17), &["attribute p = 3"]),
+        (one("LayerNormalization", &[4], vec![int("stash_type", 10)], &[("s", &[4])], 17), &["stash_type = 10"]),
         (
             Model::new(17).input("x", batch_of(&[3, 3])).output("y").node("MatMul", "x,x", "y", vec![]),
             &["product of two computed tensors"],
         ),
         (
-            Model::new(17).input("x", batch_of(&[3])).output("y").node("Max", "x,x", "y", vec![]),
-            &["extreme of two computed tensors"],
+            Model::new(17).input("x", batch_of(&[3])).output("y").node("Max", "x,x,c", "y", vec![]).weight("c", &[3]),
+            &["extreme of several computed tensors and a constant"],
         ),
         (Model::new(17).input("x", batch_of(&[3, 3])).output("y").node("Gather", "x,x", "y", vec![]), &["embedding"]),
         (

@@ -2,6 +2,19 @@
 // `slope` the slope of a PRelu at this position.
 #include "shared/functions.wgsl"
 
+#if POW
+// x^exponent; parity is 2 for an even whole exponent, 1 for an odd one, 0 for a fraction, which negative x have no power of.
+fn power(x: f32, exponent: f32, parity: f32) -> f32 {
+    // Shaders' pow need not know that x⁰ = 1 at x = 0.
+    let magnitude = select(pow(abs(x), exponent), 1.0, exponent == 0.0);
+    if x >= 0.0 || parity == 2.0 {
+        return magnitude;
+    }
+    // The square root of a negative value is not a number.
+    return select(sqrt(x), -magnitude, parity == 1.0);
+}
+#endif
+
 // f(x).
 fn activate(x: f32, a: f32, b: f32, slope: f32) -> f32 {
 #if RELU
@@ -61,6 +74,9 @@ fn activate(x: f32, a: f32, b: f32, slope: f32) -> f32 {
 #if ERF
     return erf(x);
 #endif
+#if SQRT
+    return sqrt(x);
+#endif
 #if EXP
     return exp(x);
 #endif
@@ -70,8 +86,11 @@ fn activate(x: f32, a: f32, b: f32, slope: f32) -> f32 {
 #if ABS
     return abs(x);
 #endif
-#if POWER
-    return power(x, a);
+#if RECIPROCAL
+    return 1.0 / x;
+#endif
+#if POW
+    return power(x, a, b);
 #endif
 }
 
@@ -138,6 +157,9 @@ fn activation_slope(x: f32, a: f32, b: f32, slope: f32) -> f32 {
 #if ERF
     return TWO_OVER_SQRT_PI * exp(-x * x);
 #endif
+#if SQRT
+    return 0.5 / sqrt(x);
+#endif
 #if EXP
     return exp(x);
 #endif
@@ -147,7 +169,11 @@ fn activation_slope(x: f32, a: f32, b: f32, slope: f32) -> f32 {
 #if ABS
     return select(-1.0, 1.0, x > 0.0);
 #endif
-#if POWER
-    return a * power(x, a - 1.0);
+#if RECIPROCAL
+    return -1.0 / (x * x);
+#endif
+#if POW
+    // The exponent below has the other parity; a fraction (b = 0) stays one.
+    return a * power(x, a - 1.0, select(3.0 - b, 0.0, b == 0.0));
 #endif
 }

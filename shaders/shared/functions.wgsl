@@ -63,27 +63,3 @@ fn normal_cdf(x: f32) -> f32 {
     let far = select(tail, 1.0 - tail, x >= 0.0);
     return select(far, 0.5 + 0.5 * erf(x * SQRT_HALF), u < 0.5);
 }
-
-// xᵉ. The built-in pow is undefined below 0 and, through logarithms, loses digits for large results; common exponents are exact.
-fn power(x: f32, e: f32) -> f32 {
-    if e == 0.5 {
-        return sqrt(x);
-    }
-    if e == -0.5 {
-        return 1.0 / sqrt(x);
-    }
-    if floor(e) == e && abs(e) <= 8.0 {
-        var y = 1.0;
-        for (var i = 0.0; i < abs(e); i += 1.0) {
-            y *= x;
-        }
-        return select(y, 1.0 / y, e < 0.0);
-    }
-    let y = pow(abs(x), e);
-    if x >= 0.0 {
-        return y;
-    }
-    // Not a number unless the exponent is whole: the root of a negative number is, too.
-    let odd = abs(e - 2.0 * floor(0.5 * e)) == 1.0;
-    return select(sqrt(x), select(y, -y, odd), floor(e) == e);
-}

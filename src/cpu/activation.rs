@@ -62,11 +62,12 @@ pub(super) fn apply<T: Real>(f: &Activation, source: &[T], output: &mut [T]) {
         Activation::Softsign => each!(|x: f64| x / (1.0 + x.abs())),
         Activation::Mish => each!(|x: f64| x * softplus(x).tanh()),
         Activation::Erf => each!(libm::erf),
+        Activation::Sqrt => each!(f64::sqrt),
         Activation::Exp => each!(f64::exp),
         Activation::Log => each!(f64::ln),
         Activation::Abs => each!(f64::abs),
-        Activation::Power { exponent: 0.5 } => each!(f64::sqrt),
-        Activation::Power { exponent } => each!(|x: f64| x.powf(exponent)),
+        Activation::Reciprocal => each!(f64::recip),
+        Activation::Pow { exponent } => each!(|x: f64| x.powf(exponent)),
     }
 }
 

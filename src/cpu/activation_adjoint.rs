@@ -84,10 +84,12 @@ fn derivative(f: &Activation, x: f64) -> f64 {
             t + x * sigmoid(x) * (1.0 - t * t)
         }
         Activation::Erf => FRAC_2_SQRT_PI * (-x * x).exp(),
+        Activation::Sqrt => 0.5 / x.sqrt(),
         Activation::Exp => x.exp(),
         Activation::Log => 1.0 / x,
         Activation::Abs => above(-1.0),
-        Activation::Power { exponent } => exponent * x.powf(exponent - 1.0),
+        Activation::Reciprocal => -1.0 / (x * x),
+        Activation::Pow { exponent } => exponent * x.powf(exponent - 1.0),
     }
 }
 

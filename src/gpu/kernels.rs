@@ -257,11 +257,18 @@ pub(super) fn function(activation: &Activation) -> (&'static str, f64, f64) {
         Activation::Softsign => ("SOFTSIGN", 0.0, 0.0),
         Activation::Mish => ("MISH", 0.0, 0.0),
         Activation::Erf => ("ERF", 0.0, 0.0),
+        Activation::Sqrt => ("SQRT", 0.0, 0.0),
         Activation::Exp => ("EXP", 0.0, 0.0),
         Activation::Log => ("LOG", 0.0, 0.0),
         Activation::Abs => ("ABS", 0.0, 0.0),
-        Activation::Power { exponent } => ("POWER", exponent, 0.0),
+        Activation::Reciprocal => ("RECIPROCAL", 0.0, 0.0),
+        Activation::Pow { exponent } => ("POW", exponent, parity(exponent)),
     }
+}
+
+/// 2 for an even whole number, 1 for an odd one, 0 for any other.
+fn parity(exponent: f64) -> f64 {
+    if exponent.fract() != 0.0 { 0.0 } else { 2.0 - (exponent % 2.0).abs() }
 }
 
 /// Flags, bindings and parameters that both activation kernels have.

@@ -32,10 +32,12 @@ pub(super) fn every_activation() -> Vec<Activation> {
         Activation::Softsign,
         Activation::Mish,
         Activation::Erf,
+        Activation::Sqrt,
         Activation::Exp,
         Activation::Log,
         Activation::Abs,
-        Activation::Power { exponent: -0.5 },
+        Activation::Reciprocal,
+        Activation::Pow { exponent: 1.5 },
     ]
 }
 

@@ -89,8 +89,12 @@ impl NetworkBuilder {
         }
         let shapes: Vec<&[Dim]> = inputs.iter().map(|i| self.shape(*i)).collect();
         let shape = shape::infer(&op, &shapes).map_err(|what| Error::shape(place(), what))?;
+        if shape::volume(&shape).is_some_and(|(n, _)| n == 0) {
+            let what = format!("the empty output {}", shape::display(&shape));
+            return Err(Error::unsupported(place(), what, "tensors hold at least one value"));
+        }
         if !shape::is_possible(&shape) {
-            return Err(Error::shape(place(), format!("the output {} is too large, or empty", shape::display(&shape))));
+            return Err(Error::shape(place(), format!("the output {} is too large", shape::display(&shape))));
         }
         let output = self.value(output, shape);
         let name = if name.is_empty() { &self.network.values[output.0].name } else { name };

@@ -167,14 +167,18 @@ pub enum Activation {
     Mish,
     /// The error function.
     Erf,
+    /// √x; not a number for x < 0.
+    Sqrt,
     /// eˣ.
     Exp,
-    /// The natural logarithm; NaN below 0.
+    /// The natural logarithm; not a number for x < 0.
     Log,
     /// |x|.
     Abs,
-    /// x to a constant power: square root, reciprocal and others. NaN below 0 unless the exponent is whole.
-    Power {
+    /// 1/x.
+    Reciprocal,
+    /// x to a power; not a number for x < 0 unless the exponent is a whole number.
+    Pow {
         /// The exponent.
         exponent: f64,
     },
@@ -312,10 +316,12 @@ impl Activation {
             Activation::Softsign => "Softsign",
             Activation::Mish => "Mish",
             Activation::Erf => "Erf",
+            Activation::Sqrt => "Sqrt",
             Activation::Exp => "Exp",
             Activation::Log => "Log",
             Activation::Abs => "Abs",
-            Activation::Power { .. } => "Pow",
+            Activation::Reciprocal => "Reciprocal",
+            Activation::Pow { .. } => "Pow",
         }
     }
 }

@@ -132,6 +132,15 @@ fn finish(mut builder: NetworkBuilder, file: &str, outputs: &[String], items: &H
 fn opset(model: &ModelProto, file: &str) -> Result<i64> {
     let default = |domain: Option<&str>| matches!(domain.unwrap_or_default(), "" | "ai.onnx");
     let found = model.opset_import.iter().find(|o| default(o.domain.as_deref())).and_then(|o| o.version);
+    if found.is_none()
+        && let Some(other) = model.opset_import.iter().find_map(|o| o.domain.as_deref().filter(|d| !d.is_empty()))
+    {
+        return Err(Error::unsupported(
+            file,
+            format!("operator set {other} alone"),
+            "only the default operator set of ONNX is",
+        ));
+    }
     let version = found.ok_or_else(|| {
         Error::malformed(file, "not an ONNX model: it does not name its version of the default operator set")
     })?;
@@ -317,6 +326,9 @@ fn input_shape(file: &str, info: &ValueInfoProto, options: &OnnxOptions) -> Resu
         let what = format!("the shape given has {} axes, the file's has {}", given.len(), claimed.dim.len());
         return Err(Error::shape(place(), what));
     }
+    if claimed.dim.is_empty() {
+        return Err(Error::unsupported(place(), "an input without axes", "make it a constant, or give it an axis"));
+    }
     claimed.dim.iter().enumerate().map(|(axis, dim)| input_axis(&place(), name, axis, dim, given, options)).collect()
 }
 
@@ -345,6 +357,10 @@ fn input_axis(
         (Some(dim), _) => Ok(dim),
         (None, Some(size)) => Ok(Dim::Fixed(*size)),
         (None, None) if axis == 0 => Ok(Dim::Batch(1)),
+        (None, None) if dim.dim_value == Some(0) => {
+            let what = format!("axis {axis} of size 0");
+            Err(Error::unsupported(place, what, format!("give it a size with --dim {key}=SIZE if it is an open one")))
+        }
         (None, None) => {
             let label = label.unwrap_or(&key);
             Err(Error::Input(format!(

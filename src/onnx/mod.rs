@@ -13,6 +13,7 @@
 //! 3. Add its line to the table in `onnx/ops/mod.rs`: name, handler, number of inputs, **every attribute it reads**.
 //!    Attributes that are not in the table are errors.
 //! 4. If exporters use it on shapes or constants, give it a folding function in the same line.
+//!    With what relevance does; docs/operators.md is written from it (tests/onnx_suite.rs says how).
 //! 5. Add a case to `tests/onnx_ops.rs` for each form (attributes or inputs, old and new operator sets), one for a
 //!    value that must be refused, and a model to `tests/data/onnx/make.py`, which compares the numbers.
 
@@ -41,6 +42,23 @@ pub struct OnnxOptions {
     pub dims: BTreeMap<String, usize>,
     /// Whole shapes, by the input's name. They must agree with the sizes that the file fixes.
     pub shapes: BTreeMap<String, Vec<Dim>>,
+}
+
+/// An operator of ONNX that networks may have.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct OnnxOperator {
+    /// Its name.
+    pub name: &'static str,
+    /// The attributes that are read; any other is an error.
+    pub attributes: &'static [&'static str],
+    /// What relevance does at it.
+    pub relevance: &'static str,
+}
+
+/// The operators of ONNX that networks may have, linear layers first.
+pub fn operators() -> Vec<OnnxOperator> {
+    ops::all().map(|e| OnnxOperator { name: e.name, attributes: e.attributes, relevance: e.relevance }).collect()
 }
 
 impl Network {

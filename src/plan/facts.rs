@@ -56,9 +56,8 @@ impl Facts {
         match &node.op {
             Op::Activation(activation) => match activation {
                 Activation::Relu | Activation::Sigmoid | Activation::HardSigmoid { .. } | Activation::Softplus => true,
-                Activation::Exp | Activation::Abs => true,
+                Activation::Sqrt | Activation::Exp | Activation::Abs => true,
                 Activation::Log => false,
-                Activation::Power { exponent } => exponent % 2.0 == 0.0 || inputs(),
                 Activation::Clip { low, high } => *high >= 0.0 && (*low >= 0.0 || inputs()),
                 Activation::Selu { gamma, .. } => *gamma >= 0.0 && inputs(),
                 _ => inputs(),
@@ -81,9 +80,9 @@ impl Facts {
                     ActivationRule::Gradient | ActivationRule::Guided => true,
                 },
                 Op::Activation(Activation::Sigmoid | Activation::HardSigmoid { .. } | Activation::Softplus) => false,
-                Op::Activation(Activation::Exp | Activation::Log) => false,
-                Op::Activation(Activation::Power { exponent }) => output_keeps && *exponent > 0.0,
                 Op::Activation(Activation::Clip { low, high }) => output_keeps && *low <= 0.0 && *high >= 0.0,
+                Op::Activation(Activation::Exp | Activation::Log | Activation::Reciprocal) => false,
+                Op::Activation(Activation::Pow { exponent }) => output_keeps && *exponent > 0.0,
                 _ => output_keeps,
             },
             LayerRule::Pooling(PoolingRule::Norm) => true,

@@ -228,7 +228,16 @@ impl Planner<'_> {
         let shape = self.shape(node.output);
         let len = shape.iter().product();
         let mut piece = match how {
-            NormalisationRule::Pass => return Ok(relevance),
+            NormalisationRule::Pass => {
+                // Nothing of x arrives where the scale is 0 (what Where leaves out): nothing returns.
+                let Some(scale) = affine.scale.as_ref().filter(|s| (0..s.len()).any(|i| s.get(i) == Some(0.0))) else {
+                    return Ok(relevance);
+                };
+                let open = scale.to_vec::<f64>().into_iter().map(|v| f64::from(v != 0.0)).collect();
+                let open = Tensor::from_f64(scale.shape(), open)?;
+                let open = self.constant_operand(&open, &shape, &node.name)?;
+                return Ok(self.binary(BinaryOp::Mul, self.whole(relevance), open, len, &node.name));
+            }
             NormalisationRule::Gradient => relevance,
             NormalisationRule::Epsilon => {
                 let own = self.value(node.output)?;

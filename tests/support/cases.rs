@@ -370,10 +370,37 @@ pub fn activations() -> Vec<Activation> {
         Activation::Softsign,
         Activation::Mish,
         Activation::Erf,
-        Activation::Exp,
         Activation::Abs,
-        Activation::Power { exponent: 3.0 },
+        Activation::Pow { exponent: 3.0 },
+        Activation::Pow { exponent: 2.0 },
     ]
+}
+
+/// Those that not every value has: tested above 1/2.
+fn positive_activations() -> Vec<Activation> {
+    vec![
+        Activation::Sqrt,
+        Activation::Exp,
+        Activation::Log,
+        Activation::Reciprocal,
+        Activation::Pow { exponent: 1.5 },
+        Activation::Pow { exponent: -2.0 },
+    ]
+}
+
+/// An activation with the slope of a PRelu, and so many values that it has.
+fn any_activation_of(
+    r: &mut Random,
+    case: &mut Case,
+    sizes: &[usize],
+    len: usize,
+) -> (Activation, Option<Operand>, Vec<f64>) {
+    if r.between(0, 4) == 0 {
+        let values = r.reals(len).into_iter().map(|x| f64::from((x.abs() + 0.5) as f32)).collect();
+        return (r.one_of(&positive_activations()), None, values);
+    }
+    let (activation, slope) = any_activation(r, case, sizes);
+    (activation, slope, r.reals(len))
 }
 
 fn any_activation(r: &mut Random, case: &mut Case, sizes: &[usize]) -> (Activation, Option<Operand>) {
@@ -395,8 +422,8 @@ fn activation(r: &mut Random) -> Case {
     let sizes = r.sizes();
     let len = sizes.iter().product();
     let mut case = Case::new(1);
-    let (activation, slope) = any_activation(r, &mut case, &sizes);
-    let source = case.input("source", r.reals(len));
+    let (activation, slope, values) = any_activation_of(r, &mut case, &sizes, len);
+    let source = case.input("source", values);
     let output = case.output("output", len);
     case.step(Step::Activation(ActivationForward { activation, slope, source, output, len }));
     case
@@ -406,14 +433,14 @@ fn activation_adjoint(r: &mut Random) -> Case {
     let sizes = r.sizes();
     let len = sizes.iter().product();
     let mut case = Case::new(1);
-    let (activation, slope) = any_activation(r, &mut case, &sizes);
+    let (activation, slope, values) = any_activation_of(r, &mut case, &sizes, len);
     let mode = match activation {
         Activation::Relu => r.one_of(&[ActivationMode::Gradient, ActivationMode::Guided, ActivationMode::Deconvnet]),
         _ => ActivationMode::Gradient,
     };
     // A difference quotient says nothing across a kink; all kinks here are multiples of 1/2.
     let away = |x: f64| if (x * 2.0 - (x * 2.0).round()).abs() < 1e-3 { x + 0.01 } else { x };
-    let mut values: Vec<f64> = r.reals(len).into_iter().map(away).map(|x| f64::from(x as f32)).collect();
+    let mut values: Vec<f64> = values.into_iter().map(away).map(|x| f64::from(x as f32)).collect();
     let mut back = r.eighths(len);
     // No derivative is small here: it sets the scale of the errors, which are those of the difference quotient.
     (values[0], back[0]) = (f64::from(0.3f32), 2.0);

@@ -56,10 +56,12 @@ pub fn activation(f: &Activation, x: f64) -> f64 {
         Activation::Softsign => x / (1.0 + x.abs()),
         Activation::Mish => x * softplus(x).tanh(),
         Activation::Erf => erf(x),
+        Activation::Sqrt => x.sqrt(),
         Activation::Exp => x.exp(),
         Activation::Log => x.ln(),
-        Activation::Abs => x.max(-x),
-        Activation::Power { exponent } => x.powf(exponent),
+        Activation::Abs => x.abs(),
+        Activation::Reciprocal => 1.0 / x,
+        Activation::Pow { exponent } => x.powf(exponent),
         _ => panic!("{} has operands", f.name()),
     }
 }

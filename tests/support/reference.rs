@@ -265,10 +265,12 @@ fn function(activation: &Activation, x: f64) -> f64 {
         Activation::Softsign => x / (1.0 + x.abs()),
         Activation::Mish => x * (1.0 + x.exp()).ln().tanh(),
         Activation::Erf => erf(x),
+        Activation::Sqrt => x.sqrt(),
         Activation::Exp => x.exp(),
         Activation::Log => x.ln(),
         Activation::Abs => x.abs(),
-        Activation::Power { exponent } => x.powf(*exponent),
+        Activation::Reciprocal => 1.0 / x,
+        Activation::Pow { exponent } => x.powf(*exponent),
         other => panic!("no reference for {}", other.name()),
     }
 }

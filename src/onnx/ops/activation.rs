@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::fold;
 use crate::error::Result;
 use crate::network::{Activation, Dim, Op};
 use crate::onnx::call::Call;
@@ -38,6 +39,11 @@ pub(super) fn activation(call: &mut Call) -> Result<Vec<Item>> {
         "Softplus" => Activation::Softplus,
         "Softsign" => Activation::Softsign,
         "Mish" => Activation::Mish,
+        "Sqrt" => Activation::Sqrt,
+        "Exp" => Activation::Exp,
+        "Log" => Activation::Log,
+        "Abs" => Activation::Abs,
+        "Reciprocal" => Activation::Reciprocal,
         _ => Activation::Erf,
     };
     let finite = match &activation {
@@ -51,8 +57,23 @@ pub(super) fn activation(call: &mut Call) -> Result<Vec<Item>> {
     if !finite {
         return Err(call.malformed("an attribute is not a usable number"));
     }
+    if let (Item::Const(tensor), Some(f)) = (call.input(0)?, known(&activation)) {
+        return Ok(vec![fold::unary(tensor, f)?]);
+    }
     let x = call.value(0)?;
     call.emit(Op::Activation(activation), &[x])
+}
+
+/// Those that exporters apply to constants.
+fn known(activation: &Activation) -> Option<fn(f64) -> f64> {
+    Some(match activation {
+        Activation::Sqrt => f64::sqrt,
+        Activation::Exp => f64::exp,
+        Activation::Log => f64::ln,
+        Activation::Abs => f64::abs,
+        Activation::Reciprocal => f64::recip,
+        _ => return None,
+    })
 }
 
 /// The limits as inputs, or as attributes before operator set 11.
@@ -66,8 +87,12 @@ fn clip(call: &Call) -> Result<Activation> {
         Ok(if value.abs() >= f64::from(f32::MAX) { value.signum() * f64::INFINITY } else { value })
     };
     let (low, high) = (limit(1, "min", f64::NEG_INFINITY)?, limit(2, "max", f64::INFINITY)?);
-    if low.is_nan() || high.is_nan() || low > high {
-        return Err(call.malformed(format!("the limits {low} and {high} leave nothing between them")));
+    if low.is_nan() || high.is_nan() {
+        return Err(call.malformed("a limit is not a number"));
+    }
+    if low > high {
+        let what = format!("the limits {low} and {high}, which leave nothing between them,");
+        return Err(call.unsupported(what, "swap them"));
     }
     Ok(Activation::Clip { low, high })
 }

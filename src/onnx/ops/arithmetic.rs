@@ -39,19 +39,18 @@ fn op_name(call: &Call) -> &'static str {
         "Div",
         "Sum",
         "Pow",
-        "Max",
-        "Min",
         "Equal",
+        "Less",
+        "LessOrEqual",
+        "Greater",
+        "GreaterOrEqual",
+        "And",
+        "Or",
         "Mod",
-        "Abs",
         "Ceil",
-        "Exp",
         "Floor",
-        "Log",
         "Not",
-        "Reciprocal",
         "Round",
-        "Sqrt",
     ];
     let name = call.node.op_type.as_deref().unwrap_or_default();
     NAMES.iter().find(|n| **n == name).copied().unwrap_or("Neg")
@@ -60,7 +59,6 @@ fn op_name(call: &Call) -> &'static str {
 /// `x ∘ c`, or `c ∘ x` if `first`.
 fn with_constant(call: &mut Call, op: &'static str, x: ValueId, known: &Item, first: bool) -> Result<Vec<Item>> {
     let (tensor, dims) = operand(call, known)?;
-    let number = |v: f64| Tensor::from_f64([], vec![v]).map(Arc::new);
     let mapped = |f: &dyn Fn(f64) -> f64| {
         Tensor::from_f64(tensor.shape(), tensor.to_vec().into_iter().map(f).collect()).map(Arc::new)
     };
@@ -68,15 +66,21 @@ fn with_constant(call: &mut Call, op: &'static str, x: ValueId, known: &Item, fi
         ("Add", _) => (None, Some(tensor)),
         ("Mul", _) => (Some(tensor), None),
         ("Sub", false) => (None, Some(mapped(&|c| -c)?)),
-        ("Sub", true) => (Some(number(-1.0)?), Some(tensor)),
+        ("Sub", true) => (Some(Arc::new(number(-1.0)?)), Some(tensor)),
         ("Div", false) => (Some(mapped(&|c| 1.0 / c)?), None),
-        // c/x = c · 1/x.
-        _ => {
-            let inverse = call.step("reciprocal", Op::Activation(Activation::Power { exponent: -1.0 }), &[x])?;
-            return affine(call, inverse, &dims, Affine { scale: Some(tensor), shift: None, origin: "Div" });
-        }
+        // c / x = c · (1/x).
+        _ => (Some(tensor), None),
+    };
+    let x = match (op, first) {
+        ("Div", true) => call.step("reciprocal", Op::Activation(Activation::Reciprocal), &[x])?,
+        _ => x,
     };
     affine(call, x, &dims, Affine { scale, shift, origin: op })
+}
+
+/// One number.
+pub(super) fn number(value: f64) -> Result<Tensor> {
+    Tensor::from_f64([], vec![value])
 }
 
 /// A known operand's values and shape.
@@ -99,6 +103,11 @@ fn affine(call: &mut Call, x: ValueId, dims: &[Dim], affine: Affine) -> Result<V
 
 /// `Sum`: computed tensors added, then the constants.
 pub(super) fn sum(call: &mut Call) -> Result<Vec<Item>> {
+    sum_of(call, false)
+}
+
+/// The sum of all inputs; `inner` if it is not the output yet.
+fn sum_of(call: &mut Call, inner: bool) -> Result<Vec<Item>> {
     let mut nodes = Vec::new();
     let mut known: Option<Item> = None;
     for i in 0..call.inputs.len() {
@@ -114,51 +123,61 @@ pub(super) fn sum(call: &mut Call) -> Result<Vec<Item>> {
     let (joined, known) = match (nodes.as_slice(), known) {
         ([], Some(known)) => return Ok(vec![known]),
         ([only], None) => return Ok(vec![(*only).into()]),
+        (_, None) if inner => return Ok(vec![call.step("Add", Op::Add, &nodes)?.into()]),
         (_, None) => return call.emit(Op::Add, &nodes),
         ([only], Some(known)) => (*only, known),
         (_, Some(known)) => (call.step("Add", Op::Add, &nodes)?, known),
     };
-    with_constant(call, "Add", joined, &known, false)
+    if !inner {
+        return with_constant(call, "Add", joined, &known, false);
+    }
+    // Sums of computed tensors and constants have the shape of all of them.
+    Err(call.unsupported("a mean of computed tensors and constants", "of computed tensors alone is"))
 }
 
-/// `Pow` with a constant exponent: for 2 and 3 products.
+/// `Mean`: a sum, scaled.
+pub(super) fn mean(call: &mut Call) -> Result<Vec<Item>> {
+    let count = call.inputs.len();
+    let share = Item::from(Tensor::from_f64([], vec![1.0 / count as f64])?);
+    let sum = match sum_of(call, true)?.as_slice() {
+        [Item::Node(x)] => return with_constant(call, "Mul", *x, &share, false),
+        [known] => known.clone(),
+        _ => return Err(call.malformed("it takes at least one input")),
+    };
+    Ok(vec![fold::binary(call, "Mul", &sum, &share)?])
+}
+
+/// `Pow` by a constant: products for the exponents 2 and 3, a root for 1/2, a function of each value for others.
 pub(super) fn pow(call: &mut Call) -> Result<Vec<Item>> {
     let base = call.input(0)?.clone();
     let Item::Node(x) = base else {
         let exponent = call.input(1)?.clone();
         return match exponent {
-            Item::Node(_) => Err(call.unsupported("a computed exponent", "a constant one is")),
+            Item::Node(_) => Err(call.unsupported("a computed exponent", "the constants 1, 2 and 3 are")),
             known => Ok(vec![fold::binary(call, "Pow", &base, &known)?]),
         };
     };
-    match call.number(1)? {
-        Some(1.0) => Ok(vec![x.into()]),
-        Some(2.0) => call.emit(Op::Mul, &[x, x]),
-        Some(3.0) => {
+    let exponent = call.weight(1)?;
+    let values = exponent.to_vec::<f64>();
+    let of_x = call.shape(x).len() >= exponent.shape().len();
+    let function = match values.split_first() {
+        Some((first, rest)) if of_x && rest.iter().all(|v| v == first) => *first,
+        _ => return Err(call.unsupported(format!("exponents of shape {:?}", exponent.shape()), "one exponent is")),
+    };
+    if !function.is_finite() {
+        return Err(call.malformed("the exponent is not finite"));
+    }
+    match function {
+        1.0 => Ok(vec![x.into()]),
+        2.0 => call.emit(Op::Mul, &[x, x]),
+        3.0 => {
             let square = call.step("square", Op::Mul, &[x, x])?;
             call.emit(Op::Mul, &[square, x])
         }
-        Some(exponent) if exponent.is_finite() => call.emit(Op::Activation(Activation::Power { exponent }), &[x]),
-        _ => Err(call.unsupported("exponents that differ from value to value", "one constant exponent is")),
+        0.5 => call.emit(Op::Activation(Activation::Sqrt), &[x]),
+        -1.0 => call.emit(Op::Activation(Activation::Reciprocal), &[x]),
+        exponent => call.emit(Op::Activation(Activation::Pow { exponent }), &[x]),
     }
-}
-
-/// `Max` and `Min` with one constant number: a limit.
-pub(super) fn limit(call: &mut Call) -> Result<Vec<Item>> {
-    let upper = op_name(call) == "Min";
-    let (a, b) = (call.input(0)?.clone(), call.optional(1).cloned());
-    let (x, at) = match (&a, &b) {
-        (_, None) => return Ok(vec![a]),
-        (Item::Node(_), Some(Item::Node(_))) => {
-            return Err(call.unsupported("the extreme of two computed tensors", "a limit that is a constant number is"));
-        }
-        (Item::Node(x), Some(_)) => (*x, 1),
-        (_, Some(Item::Node(x))) => (*x, 0),
-        (a, Some(b)) => return Ok(vec![fold::binary(call, op_name(call), a, b)?]),
-    };
-    let limit = call.number(at)?.filter(|l| !l.is_nan()).ok_or_else(|| call.malformed("the limit is not a number"))?;
-    let (low, high) = if upper { (f64::NEG_INFINITY, limit) } else { (limit, f64::INFINITY) };
-    call.emit(Op::Activation(Activation::Clip { low, high }), &[x])
 }
 
 /// `Neg`.
@@ -186,43 +205,66 @@ pub(super) fn known_binary(call: &mut Call) -> Result<Vec<Item>> {
     Ok(vec![fold::binary(call, op_name(call), &a, &b)?])
 }
 
-/// Functions of each value: of a constant at once, of a computed tensor as an activation, where there is one.
-pub(super) fn unary(call: &mut Call) -> Result<Vec<Item>> {
-    let tensor = match call.input(0)?.clone() {
-        Item::Const(tensor) => tensor,
-        Item::Node(x) => {
-            let activation = match op_name(call) {
-                "Abs" => Activation::Abs,
-                "Exp" => Activation::Exp,
-                "Log" => Activation::Log,
-                "Reciprocal" => Activation::Power { exponent: -1.0 },
-                "Sqrt" => Activation::Power { exponent: 0.5 },
-                _ => return Err(computed(call)),
-            };
-            return call.emit(Op::Activation(activation), &[x]);
-        }
-        _ => return Err(computed(call)),
+/// Functions of each value that work on constants alone.
+pub(super) fn known_unary(call: &mut Call) -> Result<Vec<Item>> {
+    let Item::Const(tensor) = call.input(0)?.clone() else {
+        return Err(computed(call));
     };
     let f: fn(f64) -> f64 = match op_name(call) {
-        "Abs" => f64::abs,
         "Ceil" => f64::ceil,
-        "Exp" => f64::exp,
         "Floor" => f64::floor,
-        "Log" => f64::ln,
         "Not" => |v| f64::from(v == 0.0),
-        "Reciprocal" => f64::recip,
-        "Round" => f64::round_ties_even,
-        _ => f64::sqrt,
+        _ => f64::round_ties_even,
     };
     Ok(vec![fold::unary(&tensor, f)?])
 }
 
-/// `Where`, on constants and shapes.
+/// `Where` with a constant condition: constants and shapes are chosen from at once; of computed tensors one is kept where
+/// the condition holds and the other where it does not, and both are added.
 pub(super) fn select(call: &mut Call) -> Result<Vec<Item>> {
     let condition = match call.input(0)? {
         Item::Const(tensor) => tensor.clone(),
         _ => return Err(call.unsupported("a computed condition", "constant conditions are")),
     };
     let (a, b) = (call.input(1)?.clone(), call.input(2)?.clone());
-    Ok(vec![fold::select(call, &condition, &a, &b)?])
+    let mask = |holds: bool| -> Result<Item> {
+        let values = condition.to_vec::<f64>().into_iter().map(|v| f64::from((v != 0.0) == holds)).collect();
+        Ok(Tensor::from_f64(condition.shape(), values)?.into())
+    };
+    let (x, known, holds) = match (&a, &b) {
+        (Item::Node(a), Item::Node(b)) => {
+            let mut kept = Vec::with_capacity(2);
+            for (x, holds) in [(*a, true), (*b, false)] {
+                kept.push(masked(call, x, &mask(holds)?)?);
+            }
+            return call.emit(Op::Add, &kept);
+        }
+        (Item::Node(x), known) => (*x, known, true),
+        (known, Item::Node(x)) => (*x, known, false),
+        _ => return Ok(vec![fold::select(call, &condition, &a, &b)?]),
+    };
+    let Item::Const(known) = known else {
+        return Err(call.unsupported("a choice between a computed tensor and a shape", "constants are chosen from"));
+    };
+    // Chosen, not multiplied: infinity times 0 is not a number.
+    let zero = Item::from(Tensor::from_f64([], vec![0.0])?);
+    let known = Item::Const(known.clone());
+    let (first, second) = if holds { (&zero, &known) } else { (&known, &zero) };
+    let rest = fold::select(call, &condition, first, second)?;
+    let x = masked(call, x, &mask(holds)?)?;
+    with_constant(call, "Add", x, &rest, false)
+}
+
+/// x where the mask is 1, 0 where it is 0.
+fn masked(call: &mut Call, x: ValueId, mask: &Item) -> Result<ValueId> {
+    let (tensor, dims) = operand(call, mask)?;
+    let from = call.shape(x);
+    let to = shape::broadcast(&from, &dims).map_err(|what| call.shape_error(what))?;
+    let mut x = x;
+    if to != from {
+        for op in expand_ops(call, &from, &to)? {
+            x = call.step(op.name(), op, &[x])?;
+        }
+    }
+    call.step("mask", Op::Affine(Affine { scale: Some(tensor), shift: None, origin: "Mul" }), &[x])
 }

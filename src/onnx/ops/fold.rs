@@ -98,9 +98,23 @@ fn integer(op: &str, a: i64, b: i64) -> Option<i64> {
         "Pow" => a.checked_pow(u32::try_from(b).ok()?),
         "Min" => Some(a.min(b)),
         "Max" => Some(a.max(b)),
-        "Equal" => Some(i64::from(a == b)),
-        _ => None,
+        _ => holds(op, a, b).map(i64::from),
     }
+}
+
+/// A comparison, or a connective of truth values, which are 0 and 1.
+fn holds<T: PartialOrd + From<u8>>(op: &str, a: T, b: T) -> Option<bool> {
+    let zero = T::from(0);
+    Some(match op {
+        "Equal" => a == b,
+        "Less" => a < b,
+        "LessOrEqual" => a <= b,
+        "Greater" => a > b,
+        "GreaterOrEqual" => a >= b,
+        "And" => a != zero && b != zero,
+        "Or" => a != zero || b != zero,
+        _ => return None,
+    })
 }
 
 fn float(op: &str, a: f64, b: f64) -> Option<f64> {
@@ -125,8 +139,9 @@ fn constants(call: &mut Call, op: &str, a: &Tensor, b: &Tensor) -> Result<Item> 
         return Ok(Tensor::from_i64(shape, values.ok_or_else(|| failed(call))?)?.into());
     }
     let (x, y) = (a.to_vec::<f64>(), b.to_vec::<f64>());
-    if op == "Equal" {
-        let values = left.iter().zip(&right).map(|(i, j)| i64::from(x[*i] == y[*j])).collect();
+    let compared: Option<Vec<i64>> =
+        left.iter().zip(&right).map(|(i, j)| holds(op, x[*i], y[*j]).map(i64::from)).collect();
+    if let Some(values) = compared.filter(|_| holds(op, 0, 0).is_some()) {
         return Ok(Tensor::from_i64(shape, values)?.into());
     }
     let values: Option<Vec<f64>> = left.iter().zip(&right).map(|(i, j)| float(op, x[*i], y[*j])).collect();
@@ -234,6 +249,17 @@ pub(super) fn walk(shape: &[usize], strides: &[usize], len: usize) -> Vec<usize>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn comparisons_and_connectives() {
+        assert_eq!(holds("Less", 1, 2), Some(true));
+        assert_eq!(holds("GreaterOrEqual", 1.0, 2.0), Some(false));
+        assert_eq!(holds("LessOrEqual", 2.0, 2.0), Some(true));
+        assert_eq!(holds("Greater", 2, 2), Some(false));
+        assert_eq!((holds("And", 1, 0), holds("Or", 1, 0)), (Some(false), Some(true)));
+        assert_eq!(holds("Add", 1, 0), None);
+        assert_eq!(integer("Less", 3, 2), Some(0));
+    }
 
     #[test]
     fn walking_a_transposed_matrix() {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::network::{Affine, Dense, Op, shape};
+use crate::network::{Affine, Dense, Dim, Op, shape};
 use crate::onnx::call::Call;
 use crate::onnx::item::Item;
 use crate::tensor::{Data, Tensor};
@@ -14,9 +14,13 @@ pub(super) fn gemm(call: &mut Call) -> Result<Vec<Item>> {
     if call.shape(x).len() != 2 {
         return Err(call.shape_error(format!("A must be a matrix, not {}", shape::display(&call.shape(x)))));
     }
-    if call.flag("transA", false)? {
-        return Err(call.unsupported("attribute transA = 1", "transA = 0 is: samples are rows"));
-    }
+    let x = match (call.flag("transA", false)?, call.shape(x)[0]) {
+        (false, _) => x,
+        (true, Dim::Fixed(_)) => call.step("transposed", Op::Transpose { perm: vec![1, 0] }, &[x])?,
+        (true, Dim::Batch(_)) => {
+            return Err(call.unsupported("attribute transA = 1", "transA = 0 is: samples are rows"));
+        }
+    };
     let weight = matrix(call, 1)?;
     let weight = if call.flag("transB", false)? { weight } else { transposed(&weight)? };
     let (alpha, beta) = (call.float("alpha", 1.0)?, call.float("beta", 1.0)?);

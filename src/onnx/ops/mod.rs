@@ -4,6 +4,7 @@ mod activation;
 mod arithmetic;
 mod constant;
 mod conv;
+mod extreme;
 pub(super) mod fold;
 mod join;
 mod matmul;
@@ -14,7 +15,7 @@ mod reduce;
 mod resize;
 mod route;
 mod select;
-mod standardise;
+mod statistics;
 
 use std::ops::RangeInclusive;
 
@@ -27,7 +28,9 @@ type Handler = fn(&mut Call) -> Result<Vec<Item>>;
 
 /// One operator.
 pub(super) struct Entry {
-    name: &'static str,
+    pub name: &'static str,
+    /// What relevance does, for docs/operators.md.
+    pub relevance: &'static str,
     /// Every attribute the handler reads, and those that change nothing.
     pub attributes: &'static [&'static str],
     /// How many inputs the operator takes; the first that many must be there.
@@ -47,113 +50,160 @@ pub(super) fn find(name: &str) -> Option<&'static Entry> {
     TABLE.iter().find(|e| e.name == name)
 }
 
+/// All operators.
+pub(super) fn all() -> impl Iterator<Item = &'static Entry> {
+    TABLE.iter()
+}
+
 /// The names of all operators.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     TABLE.iter().map(|e| e.name)
 }
 
+// What relevance does.
+const LINEAR: &str = "the composite's rule for linear layers";
+const AFFINE: &str = "merged into a linear layer beside it; alone, passes or follows ε, as the composite says";
+const STATISTICS: &str = "statistics are held constant: the divisor gets none, the centred values follow the norm rule, \
+                          scale and bias as in BatchNormalization";
+const NORMALISER: &str = "the normaliser is held constant, then the norm rule";
+const SOFTMAX: &str = "at the output left out: the logit before it is explained; inside, a gate only";
+const PASS: &str = "passes";
+const WINNER: &str = "the winner takes all, the first on ties";
+const EXTREME: &str = "a limit passes; among computed tensors the winner takes all, the first on ties";
+const NORM: &str = "norm rule: in proportion to the contributions";
+const NORM_AND_PASS: &str = "norm rule for the sum; the functions before and after it pass";
+const KNOWN: &str = "of constants and shapes alone: computed when the file is read";
+const SUM: &str = "norm rule between computed tensors, which get their shares of the sum; a constant is a bias";
+const PRODUCT: &str = "the signal takes all, the gate nothing; a constant is a scale; other powers pass";
+const QUOTIENT: &str = "the dividend takes all; a constant divided by x passes";
+const CHOICE: &str = "routed to the tensor that was chosen";
+const ROUTE: &str = "routed back the way the values came, summed where they were copied";
+
 const MANY: usize = usize::MAX;
 
 const fn op(
     name: &'static str,
+    relevance: &'static str,
     inputs: RangeInclusive<usize>,
     attributes: &'static [&'static str],
     handler: Handler,
 ) -> Entry {
-    Entry { name, attributes, inputs, handler }
+    Entry { name, relevance, attributes, inputs, handler }
 }
 
 static TABLE: &[Entry] = &[
     // Linear layers.
-    op("Conv", 2..=3, &["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"], conv::conv),
+    op("Conv", LINEAR, 2..=3, &["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"], conv::conv),
     op(
         "ConvTranspose",
+        LINEAR,
         2..=3,
         &["auto_pad", "dilations", "group", "kernel_shape", "output_padding", "output_shape", "pads", "strides"],
         conv::conv_transpose,
     ),
-    op("Gemm", 2..=3, &["alpha", "beta", "transA", "transB"], matmul::gemm),
-    op("MatMul", 2..=2, &[], matmul::matmul),
+    op("Gemm", LINEAR, 2..=3, &["alpha", "beta", "transA", "transB"], matmul::gemm),
+    op("MatMul", LINEAR, 2..=2, &[], matmul::matmul),
     // `momentum` matters in training alone.
-    op("BatchNormalization", 5..=5, &["epsilon", "momentum", "spatial", "training_mode"], normalize::batch_norm),
-    // `stash_type` says in which precision the statistics are; here it is the buffers'.
-    op("LayerNormalization", 2..=3, &["axis", "epsilon", "stash_type"], standardise::layer_norm),
-    op("RMSNormalization", 2..=2, &["axis", "epsilon", "stash_type"], standardise::layer_norm),
-    op("InstanceNormalization", 3..=3, &["epsilon"], standardise::instance_norm),
-    op("GroupNormalization", 3..=3, &["epsilon", "num_groups", "stash_type"], standardise::group_norm),
-    op("LRN", 1..=1, &["alpha", "beta", "bias", "size"], normalize::lrn),
-    op("Softmax", 1..=1, &["axis"], normalize::softmax),
-    op("LogSoftmax", 1..=1, &["axis"], normalize::softmax),
+    op(
+        "BatchNormalization",
+        AFFINE,
+        5..=5,
+        &["epsilon", "momentum", "spatial", "training_mode"],
+        normalize::batch_norm,
+    ),
+    // `stash_type` names the precision of the statistics, which are float32 or better here whatever it says.
+    op("LayerNormalization", STATISTICS, 2..=3, &["axis", "epsilon", "stash_type"], statistics::layer_norm),
+    op("GroupNormalization", STATISTICS, 3..=3, &["epsilon", "num_groups", "stash_type"], statistics::group_norm),
+    op("InstanceNormalization", STATISTICS, 3..=3, &["epsilon"], statistics::instance_norm),
+    op("RMSNormalization", STATISTICS, 2..=2, &["axis", "epsilon", "stash_type"], statistics::rms_norm),
+    op("LpNormalization", STATISTICS, 1..=1, &["axis", "p"], statistics::lp_norm),
+    op("LRN", NORMALISER, 1..=1, &["alpha", "beta", "bias", "size"], normalize::lrn),
+    op("Softmax", SOFTMAX, 1..=1, &["axis"], normalize::softmax),
+    op("LogSoftmax", SOFTMAX, 1..=1, &["axis"], normalize::softmax),
     // Activations.
-    op("Relu", 1..=1, &[], activation::activation),
-    op("Clip", 1..=3, &["max", "min"], activation::activation),
-    op("LeakyRelu", 1..=1, &["alpha"], activation::activation),
-    op("PRelu", 2..=2, &[], activation::prelu),
-    op("Elu", 1..=1, &["alpha"], activation::activation),
-    op("Selu", 1..=1, &["alpha", "gamma"], activation::activation),
-    op("Celu", 1..=1, &["alpha"], activation::activation),
-    op("Gelu", 1..=1, &["approximate"], activation::activation),
-    op("Swish", 1..=1, &["alpha"], activation::activation),
-    op("HardSwish", 1..=1, &[], activation::activation),
-    op("HardSigmoid", 1..=1, &["alpha", "beta"], activation::activation),
-    op("Sigmoid", 1..=1, &[], activation::activation),
-    op("Tanh", 1..=1, &[], activation::activation),
-    op("Softplus", 1..=1, &[], activation::activation),
-    op("Softsign", 1..=1, &[], activation::activation),
-    op("Mish", 1..=1, &[], activation::activation),
-    op("Erf", 1..=1, &[], activation::activation),
+    op("Relu", PASS, 1..=1, &[], activation::activation),
+    op("Clip", PASS, 1..=3, &["max", "min"], activation::activation),
+    op("LeakyRelu", PASS, 1..=1, &["alpha"], activation::activation),
+    op("PRelu", PASS, 2..=2, &[], activation::prelu),
+    op("Elu", PASS, 1..=1, &["alpha"], activation::activation),
+    op("Selu", PASS, 1..=1, &["alpha", "gamma"], activation::activation),
+    op("Celu", PASS, 1..=1, &["alpha"], activation::activation),
+    op("Gelu", PASS, 1..=1, &["approximate"], activation::activation),
+    op("Swish", PASS, 1..=1, &["alpha"], activation::activation),
+    op("HardSwish", PASS, 1..=1, &[], activation::activation),
+    op("HardSigmoid", PASS, 1..=1, &["alpha", "beta"], activation::activation),
+    op("Sigmoid", PASS, 1..=1, &[], activation::activation),
+    op("Tanh", PASS, 1..=1, &[], activation::activation),
+    op("Softplus", PASS, 1..=1, &[], activation::activation),
+    op("Softsign", PASS, 1..=1, &[], activation::activation),
+    op("Mish", PASS, 1..=1, &[], activation::activation),
+    op("Erf", PASS, 1..=1, &[], activation::activation),
     // Pooling and reductions.
     op(
         "MaxPool",
+        WINNER,
         1..=1,
         &["auto_pad", "ceil_mode", "dilations", "kernel_shape", "pads", "storage_order", "strides"],
         pool::max_pool,
     ),
     op(
         "AveragePool",
+        NORM,
         1..=1,
         &["auto_pad", "ceil_mode", "count_include_pad", "dilations", "kernel_shape", "pads", "strides"],
         pool::average_pool,
     ),
-    op("GlobalMaxPool", 1..=1, &[], pool::global_max_pool),
-    op("GlobalAveragePool", 1..=1, &[], pool::global_average_pool),
-    op("ReduceMean", 1..=2, &["axes", "keepdims", "noop_with_empty_axes"], reduce::reduce),
-    op("ReduceSum", 1..=2, &["axes", "keepdims", "noop_with_empty_axes"], reduce::reduce),
-    op("ReduceProd", 1..=2, &["axes", "keepdims", "noop_with_empty_axes"], reduce::reduce_known),
-    op("ReduceMax", 1..=2, &["axes", "keepdims", "noop_with_empty_axes"], reduce::reduce_known),
-    op("ReduceMin", 1..=2, &["axes", "keepdims", "noop_with_empty_axes"], reduce::reduce_known),
+    op("GlobalMaxPool", WINNER, 1..=1, &[], pool::global_max_pool),
+    op("GlobalAveragePool", NORM, 1..=1, &[], pool::global_average_pool),
+    op("ReduceMean", NORM, 1..=2, &["axes", "keepdims", "noop_with_empty_axes"], reduce::reduce),
+    op("ReduceSum", NORM, 1..=2, &["axes", "keepdims", "noop_with_empty_axes"], reduce::reduce),
+    op("ReduceProd", KNOWN, 1..=2, &["axes", "keepdims", "noop_with_empty_axes"], reduce::reduce_known),
+    op("ReduceMax", WINNER, 1..=2, &["axes", "keepdims", "noop_with_empty_axes"], extreme::reduce),
+    op("ReduceMin", WINNER, 1..=2, &["axes", "keepdims", "noop_with_empty_axes"], extreme::reduce),
+    op("ReduceL1", NORM_AND_PASS, 1..=2, &["axes", "keepdims", "noop_with_empty_axes"], reduce::reduce),
+    op("ReduceL2", NORM_AND_PASS, 1..=2, &["axes", "keepdims", "noop_with_empty_axes"], reduce::reduce),
+    op("ReduceSumSquare", NORM_AND_PASS, 1..=2, &["axes", "keepdims", "noop_with_empty_axes"], reduce::reduce),
+    op("ReduceLogSum", NORM_AND_PASS, 1..=2, &["axes", "keepdims", "noop_with_empty_axes"], reduce::reduce),
     // Arithmetic.
-    op("Add", 2..=2, &[], arithmetic::binary),
-    op("Sub", 2..=2, &[], arithmetic::binary),
-    op("Mul", 2..=2, &[], arithmetic::binary),
-    op("Div", 2..=2, &[], arithmetic::binary),
-    op("Sum", 1..=MANY, &[], arithmetic::sum),
-    op("Pow", 2..=2, &[], arithmetic::pow),
-    op("Max", 1..=2, &[], arithmetic::limit),
-    op("Min", 1..=2, &[], arithmetic::limit),
-    op("Neg", 1..=1, &[], arithmetic::neg),
-    op("Equal", 2..=2, &[], arithmetic::known_binary),
-    op("Mod", 2..=2, &["fmod"], arithmetic::known_binary),
-    op("Where", 3..=3, &[], arithmetic::select),
-    op("Abs", 1..=1, &[], arithmetic::unary),
-    op("Ceil", 1..=1, &[], arithmetic::unary),
-    op("Exp", 1..=1, &[], arithmetic::unary),
-    op("Floor", 1..=1, &[], arithmetic::unary),
-    op("Log", 1..=1, &[], arithmetic::unary),
-    op("Not", 1..=1, &[], arithmetic::unary),
-    op("Reciprocal", 1..=1, &[], arithmetic::unary),
-    op("Round", 1..=1, &[], arithmetic::unary),
-    op("Sqrt", 1..=1, &[], arithmetic::unary),
+    op("Add", SUM, 2..=2, &[], arithmetic::binary),
+    op("Sub", SUM, 2..=2, &[], arithmetic::binary),
+    op("Mul", PRODUCT, 2..=2, &[], arithmetic::binary),
+    op("Div", QUOTIENT, 2..=2, &[], arithmetic::binary),
+    op("Mean", NORM, 1..=MANY, &[], arithmetic::mean),
+    op("Sum", SUM, 1..=MANY, &[], arithmetic::sum),
+    op("Pow", PRODUCT, 2..=2, &[], arithmetic::pow),
+    op("Max", EXTREME, 1..=MANY, &[], extreme::extreme),
+    op("Min", EXTREME, 1..=MANY, &[], extreme::extreme),
+    op("Neg", AFFINE, 1..=1, &[], arithmetic::neg),
+    op("Equal", KNOWN, 2..=2, &[], arithmetic::known_binary),
+    op("Less", KNOWN, 2..=2, &[], arithmetic::known_binary),
+    op("LessOrEqual", KNOWN, 2..=2, &[], arithmetic::known_binary),
+    op("Greater", KNOWN, 2..=2, &[], arithmetic::known_binary),
+    op("GreaterOrEqual", KNOWN, 2..=2, &[], arithmetic::known_binary),
+    op("And", KNOWN, 2..=2, &[], arithmetic::known_binary),
+    op("Or", KNOWN, 2..=2, &[], arithmetic::known_binary),
+    op("Mod", KNOWN, 2..=2, &["fmod"], arithmetic::known_binary),
+    op("Where", CHOICE, 3..=3, &[], arithmetic::select),
+    op("Abs", PASS, 1..=1, &[], activation::activation),
+    op("Ceil", KNOWN, 1..=1, &[], arithmetic::known_unary),
+    op("Exp", PASS, 1..=1, &[], activation::activation),
+    op("Floor", KNOWN, 1..=1, &[], arithmetic::known_unary),
+    op("Log", PASS, 1..=1, &[], activation::activation),
+    op("Not", KNOWN, 1..=1, &[], arithmetic::known_unary),
+    op("Reciprocal", PASS, 1..=1, &[], activation::activation),
+    op("Round", KNOWN, 1..=1, &[], arithmetic::known_unary),
+    op("Sqrt", PASS, 1..=1, &[], activation::activation),
     // Values that move.
-    op("Concat", 1..=MANY, &["axis"], join::concat),
-    op("Slice", 1..=5, &["axes", "ends", "starts"], select::slice),
-    op("Split", 1..=2, &["axis", "num_outputs", "split"], select::split),
-    op("Gather", 2..=2, &["axis"], select::gather),
-    op("Pad", 1..=4, &["mode", "pads", "value"], pad::pad),
-    op("Expand", 2..=2, &[], route::expand),
-    op("Tile", 2..=2, &[], select::tile),
+    op("Concat", ROUTE, 1..=MANY, &["axis"], join::concat),
+    op("Slice", ROUTE, 1..=5, &["axes", "ends", "starts"], select::slice),
+    op("Split", ROUTE, 1..=2, &["axis", "num_outputs", "split"], select::split),
+    op("Gather", ROUTE, 2..=2, &["axis"], select::gather),
+    op("Pad", ROUTE, 1..=4, &["mode", "pads", "value"], pad::pad),
+    op("Expand", ROUTE, 2..=2, &[], route::expand),
+    op("Tile", ROUTE, 2..=2, &[], select::tile),
     op(
         "Resize",
+        ROUTE,
         1..=4,
         &[
             "antialias",
@@ -169,23 +219,29 @@ static TABLE: &[Entry] = &[
         ],
         resize::resize,
     ),
-    op("Upsample", 1..=2, &["mode", "scales"], resize::upsample),
-    op("Reshape", 2..=2, &["allowzero"], route::reshape),
-    op("Flatten", 1..=1, &["axis"], route::flatten),
-    op("Squeeze", 1..=2, &["axes"], route::squeeze),
-    op("Unsqueeze", 1..=2, &["axes"], route::unsqueeze),
-    op("Transpose", 1..=1, &["perm"], route::transpose),
-    op("DepthToSpace", 1..=1, &["blocksize", "mode"], route::depth_to_space),
-    op("SpaceToDepth", 1..=1, &["blocksize", "mode"], route::space_to_depth),
-    op("Identity", 1..=1, &[], route::identity),
+    op("Upsample", ROUTE, 1..=2, &["mode", "scales"], resize::upsample),
+    op("Reshape", ROUTE, 2..=2, &["allowzero"], route::reshape),
+    op("Flatten", ROUTE, 1..=1, &["axis"], route::flatten),
+    op("Squeeze", ROUTE, 1..=2, &["axes"], route::squeeze),
+    op("Unsqueeze", ROUTE, 1..=2, &["axes"], route::unsqueeze),
+    op("Transpose", ROUTE, 1..=1, &["perm"], route::transpose),
+    op("DepthToSpace", ROUTE, 1..=1, &["blocksize", "mode"], route::depth_to_space),
+    op("SpaceToDepth", ROUTE, 1..=1, &["blocksize", "mode"], route::space_to_depth),
+    op("Identity", ROUTE, 1..=1, &[], route::identity),
     // `ratio` and `seed` matter in training alone; an input that switches training on is refused.
-    op("Dropout", 1..=3, &["ratio", "seed"], route::dropout),
+    op("Dropout", ROUTE, 1..=3, &["ratio", "seed"], route::dropout),
     // `saturate` and `round_mode` matter for 8-bit floats alone, which are refused.
-    op("Cast", 1..=1, &["round_mode", "saturate", "to"], constant::cast),
+    op("Cast", ROUTE, 1..=1, &["round_mode", "saturate", "to"], constant::cast),
     // Constants and shapes.
-    op("Constant", 0..=0, &["value", "value_float", "value_floats", "value_int", "value_ints"], constant::constant),
-    op("ConstantOfShape", 1..=1, &["value"], constant::constant_of_shape),
-    op("Range", 3..=3, &[], constant::range),
-    op("Shape", 1..=1, &["end", "start"], constant::shape),
-    op("Size", 1..=1, &[], constant::size),
+    op(
+        "Constant",
+        KNOWN,
+        0..=0,
+        &["value", "value_float", "value_floats", "value_int", "value_ints"],
+        constant::constant,
+    ),
+    op("ConstantOfShape", KNOWN, 1..=1, &["value"], constant::constant_of_shape),
+    op("Range", KNOWN, 3..=3, &[], constant::range),
+    op("Shape", KNOWN, 1..=1, &["end", "start"], constant::shape),
+    op("Size", KNOWN, 1..=1, &[], constant::size),
 ];

@@ -1,4 +1,4 @@
-//! Normalisations: batch norm, local response normalisation, softmax.
+//! Normalisations: batch norm, local response normalisation, softmax. Those by a sample's own statistics are in `statistics`.
 
 use std::sync::Arc;
 

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::network::{AxisMap, Dim, Op, Resample, ResampleKind};
+use crate::network::{Activation, AxisMap, Dim, Op, Resample, ResampleKind};
 use crate::onnx::call::Call;
 use crate::onnx::item::Item;
 use crate::tensor::{Data, Tensor};
 
 /// The axes to reduce and the shape that is left; no axes where nothing is to be done.
-fn plan(call: &Call) -> Result<(Vec<usize>, Vec<Dim>, Vec<Dim>)> {
+pub(super) fn plan(call: &Call) -> Result<(Vec<usize>, Vec<Dim>, Vec<Dim>)> {
     let from = call.dims(0)?;
     let given = call.list("axes", 1)?.filter(|axes| !axes.is_empty());
     let axes = match given {
@@ -25,12 +25,18 @@ fn plan(call: &Call) -> Result<(Vec<usize>, Vec<Dim>, Vec<Dim>)> {
     Ok((axes, from, to))
 }
 
-/// `ReduceMean` and `ReduceSum`.
+/// `ReduceMean`, `ReduceSum`, and sums with a function of each value before or after them.
 pub(super) fn reduce(call: &mut Call) -> Result<Vec<Item>> {
     let Item::Node(x) = call.input(0)?.clone() else {
         return reduce_known(call);
     };
-    let mean = call.node.op_type.as_deref() == Some("ReduceMean");
+    let op = call.node.op_type.clone().unwrap_or_default();
+    let mean = op == "ReduceMean";
+    let x = match op.as_str() {
+        "ReduceL1" => call.step("Abs", Op::Activation(Activation::Abs), &[x])?,
+        "ReduceL2" | "ReduceSumSquare" => call.step("square", Op::Mul, &[x, x])?,
+        _ => x,
+    };
     let kind = if mean { ResampleKind::ReduceMean } else { ResampleKind::ReduceSum };
     let (axes, _, to) = plan(call)?;
     let mut maps = Vec::with_capacity(axes.len());
@@ -43,6 +49,11 @@ pub(super) fn reduce(call: &mut Call) -> Result<Vec<Item>> {
         ops.push(Op::Resample(Resample { kind, maps }));
     }
     ops.push(Op::Reshape { shape: to });
+    match op.as_str() {
+        "ReduceL2" => ops.push(Op::Activation(Activation::Sqrt)),
+        "ReduceLogSum" => ops.push(Op::Activation(Activation::Log)),
+        _ => {}
+    }
     call.chain(x, ops)
 }
 
@@ -51,9 +62,7 @@ pub(super) fn reduce_known(call: &mut Call) -> Result<Vec<Item>> {
     let tensor = match call.input(0)? {
         Item::Const(tensor) => tensor.clone(),
         _ => {
-            return Err(
-                call.unsupported("a computed tensor", "ReduceMean and ReduceSum are, others on constants alone")
-            );
+            return Err(call.unsupported("a computed tensor", "other reductions are, this one on constants alone"));
         }
     };
     let (axes, _, to) = plan(call)?;
@@ -68,6 +77,8 @@ pub(super) fn reduce_known(call: &mut Call) -> Result<Vec<Item>> {
         "ReduceProd" => (1.0, |a, b| a * b),
         "ReduceMax" => (f64::NEG_INFINITY, f64::max),
         "ReduceMin" => (f64::INFINITY, f64::min),
+        "ReduceL1" => (0.0, |a, b| a + b.abs()),
+        "ReduceL2" | "ReduceSumSquare" => (0.0, |a, b| a + b * b),
         _ => (0.0, |a, b| a + b),
     };
     // The step in the result along each axis of the constant.
@@ -85,6 +96,11 @@ pub(super) fn reduce_known(call: &mut Call) -> Result<Vec<Item>> {
     }
     if op == "ReduceMean" {
         values.iter_mut().for_each(|v| *v /= count as f64);
+    }
+    match op {
+        "ReduceL2" => values.iter_mut().for_each(|v| *v = v.sqrt()),
+        "ReduceLogSum" => values.iter_mut().for_each(|v| *v = v.ln()),
+        _ => {}
     }
     let data = match tensor.data() {
         Data::I64(_) => Data::I64(values.into_iter().map(|v| v as i64).collect()),

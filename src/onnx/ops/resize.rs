@@ -186,6 +186,11 @@ fn build(
                 if !(scale > 0.0 && (1.0..1e9).contains(&to)) {
                     return Err(call.malformed(format!("scale {scale} of axis {axis} is not possible")));
                 }
+                // Runtimes and the standard disagree on which corners these are.
+                if matches!(coordinates, Coordinates::AlignCorners) && to != size as f32 * scale as f32 {
+                    let what = format!("scale {scale} of the {size} positions of axis {axis} with align_corners");
+                    return Err(call.unsupported(what, "scales that give a whole size are; or give the size"));
+                }
                 Axis { from: call.positions(size)?, to: call.positions(to as usize)?, scale }
             }
             (Dim::Fixed(size), Target::Size(Size::Int(to))) => {

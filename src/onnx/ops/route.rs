@@ -149,6 +149,7 @@ pub(super) fn reshape(call: &mut Call) -> Result<Vec<Item>> {
             Size::Int(0) if !keep_zero => *from.get(i).ok_or_else(|| {
                 call.malformed(format!("the shape keeps axis {i}, which {} does not have", shape::display(&from)))
             })?,
+            Size::Int(0) => return Err(call.unsupported("a shape with the size 0", "tensors hold at least one value")),
             size => size.dim().ok_or_else(|| call.malformed(format!("the shape has the size {size:?}")))?,
         });
     }

@@ -213,7 +213,8 @@ for mode, coordinates in [
     ("linear", "pytorch_half_pixel"), ("linear", "half_pixel_symmetric"), ("cubic", "half_pixel"), ("cubic", "align_corners"), ("cubic", "asymmetric"),
 ]:
     case(f"resize_{mode}_{coordinates}", [("Resize", "x,,s", "y", {"mode": mode, "coordinate_transformation_mode": coordinates})], [1, 4, 5],
-         {"s": f32(1, 1, 2.3, 1.6)}, 19)
+         # With align_corners only scales that give a whole size mean the same to all.
+         {"s": f32(1, 1, 2.5, 3) if coordinates == "align_corners" else f32(1, 1, 2.3, 1.6)}, 19)
 for rounding in ["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"]:
     case(f"resize_{rounding}", [("Resize", "x,,,t", "y", {"mode": "nearest", "nearest_mode": rounding})], [1, 4, 4], {"t": ints(2, 1, 7, 2)}, 13, fixed=True)
 case("resize_sizes_down", [("Resize", "x,,,t", "y", {"mode": "linear"})], [1, 7, 6], {"t": ints(2, 1, 3, 4)}, 13, fixed=True)
@@ -274,20 +275,37 @@ case("nhwc", [("Transpose", "x", "a", {"perm": [0, 3, 1, 2]}), ("Conv", "a,w", "
               ("Transpose", "e", "f", {"perm": [0, 3, 1, 2]}), ("MaxPool", "f", "y", {"kernel_shape": [2, 2]})], [5, 4, 2], {"w": weights(3, 2, 2, 2), "o": weights(3)})
 case("two_outputs", [("Relu", "x", "y"), ("Identity", "y", "z"), ("Neg", "y", "v")], [4], None, 17, ("y", "z", "v"))
 
-# Functions of each value on tensors that the network computes; most are defined for positive numbers alone.
-for kind in ["Sqrt", "Log", "Reciprocal", "Exp", "Abs"]:
-    op(f"computed_{kind.lower()}", kind, [7], positive=kind not in ("Exp", "Abs"))
-for exponent in [1.7, -0.5, 0.5]:
-    op(f"pow_{exponent}".replace("-", "minus_").replace(".", "_"), "Pow", [6], None, {"e": scalar(exponent)}, positive=True)
-op("pow_4", "Pow", [6], None, {"e": scalar(4)})
-case("constant_over_computed", [("Div", "c,x", "y")], [4], {"c": weights(4)}, positive=True)
-# Normalisation by each sample's own statistics.
-op("layer_norm", "LayerNormalization", [3, 5], {}, {"s": weights(5), "b": weights(5)})
-op("layer_norm_axes", "LayerNormalization", [3, 4, 2], {"axis": 2, "epsilon": 0.1}, {"s": weights(4, 2)})
-op("rms_norm", "RMSNormalization", [3, 5], {}, {"s": weights(5)}, 23)
-op("instance_norm", "InstanceNormalization", [3, 4, 5], {"epsilon": 0.01}, {"s": weights(3), "b": weights(3)})
-op("group_norm_18", "GroupNormalization", [6, 4, 2], {"num_groups": 3}, {"s": weights(3), "b": weights(3)}, 18)
-op("group_norm_21", "GroupNormalization", [6, 5], {"num_groups": 2}, {"s": weights(6), "b": weights(6)}, 21)
+# Normalisations by a sample's own statistics, also as exporters write them out.
+op("layer_norm", "LayerNormalization", [3, 4], {}, {"s": weights(4), "b": weights(4)})
+op("layer_norm_axes", "LayerNormalization", [3, 4], {"axis": 1, "epsilon": 0.01}, {"s": weights(3, 4)})
+op("instance_norm", "InstanceNormalization", [3, 4, 2], {"epsilon": 0.01}, {"s": weights(3), "b": weights(3)})
+op("group_norm_21", "GroupNormalization", [4, 3, 2], {"num_groups": 2}, {"s": weights(4), "b": weights(4)}, 21)
+op("lp_norm_1", "LpNormalization", [3, 4], {"axis": 1, "p": 1})
+op("lp_norm_2", "LpNormalization", [3, 4])
+case("layer_norm_written_out", [("ReduceMean", "x", "m", {"axes": [-1]}), ("Sub", "x,m", "c"), ("Pow", "c,t", "q"), ("ReduceMean", "q", "v", {"axes": [-1]}),
+                                ("Add", "v,e", "w"), ("Sqrt", "w", "d"), ("Div", "c,d", "n"), ("Mul", "n,s", "p"), ("Add", "p,b", "y")],
+     [3, 4], {"t": scalar(2), "e": scalar(1e-5), "s": weights(4), "b": weights(4)})
+case("channels_last_norm", [("Transpose", "x", "a", {"perm": [0, 2, 3, 1]}), ("LayerNormalization", "a,s,b", "c"), ("Transpose", "c", "d", {"perm": [0, 3, 1, 2]}), ("Conv", "d,w", "y")],
+     [3, 4, 4], {"s": weights(3), "b": weights(3), "w": weights(2, 3, 2, 2)})
+
+# Functions, extremes and choices.
+for kind in ["Sqrt", "Log", "Reciprocal", "Exp"]:
+    op(f"{kind.lower()}_computed", kind, [5], positive=True)
+op("abs_computed", "Abs", [5])
+op("pow_half", "Pow", [5], {}, {"e": scalar(0.5)}, positive=True)
+op("pow_fraction", "Pow", [5], {}, {"e": scalar(2.9)}, positive=True)
+op("pow_four", "Pow", [5], {}, {"e": scalar(4)})
+case("constant_over_x", [("Div", "c,x", "y")], [5], {"c": f32(2, 3, 4, 5, 6)}, positive=True)
+for kind in ["ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceMax", "ReduceMin"]:
+    op(f"{kind.lower()}_axes", kind, [3, 4, 2], {"axes": [1, 3], "keepdims": 0})
+    op(f"{kind.lower()}_keep", kind, [3, 4], {"axes": [-1]})
+for kind in ["Max", "Min", "Mean"]:
+    case(f"{kind.lower()}_tensors", [(kind, "x,z,u", "y")], {"x": [3, 4], "z": [3, 4], "u": [3, 1]})
+mask = np.array([True, False, True, True])
+case("where_tensors", [("Where", "c,x,z", "y")], {"x": [3, 4], "z": [3, 4]}, {"c": mask})
+case("where_constant", [("Where", "c,x,k", "y")], [3, 4], {"c": mask, "k": scalar(-1e9)})
+case("gemm_trans_a", [("Gemm", "x,w", "y", {"transA": 1})], [5], {"w": weights(2, 3)}, fixed=True)
+# Exports of networks with standardised weights compute them.
 case("standardised_weight", [
     ("BatchNormalization", "k,s,o,m,v", "n,n2,n3", {"training_mode": 1}), ("Reshape", "n,t", "w"), ("Conv", "x,w", "y")], [2, 6],
     {"k": weights(1, 3, 6), "s": weights(3), "o": np.zeros(3, np.float32), "m": np.zeros(3, np.float32), "v": np.ones(3, np.float32),
@@ -309,6 +327,8 @@ case("nhwc_gate", [
 case("nhwc_pad_slice", [
     *start, ("Pad", "a,p", "b"), ("Slice", "b,l,h,ax", "c"), ("LeakyRelu", "c", "d"), ("Transpose", "d", "y", first)], [4, 5, 2],
     {"w": weights(3, 2, 1, 1), "p": ints(0, 1, 0, 0, 0, 1, 2, 0), "l": ints(1), "h": ints(3), "ax": ints(3)})
+op("rms_norm", "RMSNormalization", [3, 5], {}, {"s": weights(5)}, 23)
+op("group_norm_18", "GroupNormalization", [6, 4, 2], {"num_groups": 3}, {"s": weights(3), "b": weights(3)}, 18)
 
 size = sum((HERE / f"{n}.onnx").stat().st_size for n in names)
 print(len(names), "models,", size, "bytes")
