@@ -1,6 +1,7 @@
 // seed: the relevance a backward pass starts from. For each sample: `amount` at one index, −amount at another for a
 // contrast, 0 elsewhere. The index is given, or is that of the value with exactly `rank` values before it when sorted by
-// falling value, then by rising index. Samples of kind VECTOR were uploaded and stay as they are.
+// falling value, then by rising index. Samples of kind VECTOR were uploaded and stay as they are; of kind MASK ones and zeros
+// were uploaded, and `amount` replaces the ones.
 //
 // Shapes: logits, output: samples × sample_len; requests: one (kind, index or rank, index against, whether the amount is
 // the logit) a sample.
@@ -13,6 +14,7 @@ const KIND_VECTOR: u32 = 0u;
 const KIND_INDEX: u32 = 1u;
 const KIND_CONTRAST: u32 = 2u;
 const KIND_RANK: u32 = 3u;
+const KIND_MASK: u32 = 4u;
 const NONE: u32 = 0xffffffffu;
 
 struct Params {
@@ -79,7 +81,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let against = select(NONE, request.z, request.x == KIND_CONTRAST);
         for (var i = lane; i < params.sample_len; i += WORKGROUP) {
             let amount = select(1.0, f32(logits[base + i]), request.w != 0u);
-            output[base + i] = select(0.0, amount, i == toward) - select(0.0, amount, i == against);
+            var seed = select(0.0, amount, i == toward) - select(0.0, amount, i == against);
+            if request.x == KIND_MASK {
+                seed = select(0.0, amount, output[base + i] != 0.0);
+            }
+            output[base + i] = seed;
         }
     }
 }

@@ -354,9 +354,13 @@ fn whole_pass(random: &mut Random) -> Case {
 
 fn requests(random: &mut Random, samples: usize) -> Vec<SeedRequest> {
     (0..samples)
-        .map(|_| match random.between(0, 2) {
+        .map(|_| match random.between(0, 3) {
             0 => SeedRequest::Rank { rank: random.between(0, 39), amount: SeedAmount::Logit },
             1 => SeedRequest::Index { index: random.between(0, 39), amount: SeedAmount::One },
+            2 => SeedRequest::Sum {
+                indices: (0..7).map(|_| random.between(0, 39)).collect(),
+                amount: [SeedAmount::Logit, SeedAmount::One][random.between(0, 1)],
+            },
             _ => SeedRequest::Vector(random.eighths(40).into()),
         })
         .collect()

@@ -117,3 +117,26 @@ fn an_unnamed_node_is_called_by_its_output_and_in_messages_by_its_index() {
     let error = Network::from_onnx_bytes("net.onnx", &bad.bytes(), &OnnxOptions::default()).unwrap_err();
     assert!(error.to_string().starts_with("net.onnx: node 0 (Relu): attribute alpha"), "{error}");
 }
+
+/// Networks that standardise their weights write it as a batch norm in training mode: mean and variance are the constant's own.
+#[test]
+fn a_batch_norm_in_training_mode_standardises_weights() {
+    let norm = ["s", "b", "m", "v"];
+    let mut model = Model::new(17).input("x", batch_of(&[4])).output("y");
+    model = model.floats("w", &[1, 2, 2], vec![1.0, 3.0, -2.0, 4.0]);
+    for (name, values) in norm.iter().zip([[2.0, 1.0], [0.5, 0.0], [9.0, 9.0], [9.0, 9.0]]) {
+        model = model.floats(name, &[2], values.to_vec());
+    }
+    let model = model
+        .ints("shape", &[4])
+        .node("BatchNormalization", "w,s,b,m,v", "n,p,q", vec![int("training_mode", 1)])
+        .node("Reshape", "n,shape", "r", vec![])
+        .node("Mul", "x,r", "y", vec![]);
+    let net = load(model);
+    let found = net.nodes()[0].op.constants()[0].to_vec::<f64>();
+    // Means 2 and 1, variances 1 and 9.
+    let (a, b) = (2.0 / (1.0f64 + 1e-5).sqrt(), 3.0 / (9.0f64 + 1e-5).sqrt());
+    for (found, want) in found.iter().zip([0.5 - a, 0.5 + a, -b, b]) {
+        assert!((found - want).abs() < 1e-6, "{found} is not {want}");
+    }
+}

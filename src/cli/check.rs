@@ -51,8 +51,8 @@ pub fn check(args: &CheckArgs) -> Result<ExitCode> {
     let network = &model.network;
     let output = explain::output(network, args.output.as_deref())?;
     let fixed = network.fixed_batch(output);
-    let values = items::sample_shape(&network.value(output).shape, fixed).iter().product();
-    let targets = targets::parse(&args.target, &model.labels, values)?;
+    let shape = items::sample_shape(&network.value(output).shape, fixed);
+    let targets = targets::parse(&args.target, &model.labels, &shape)?;
 
     let input = input(args, &model, fixed)?;
     let composite = model.composite(&args.rules, input.photo.is_some())?;

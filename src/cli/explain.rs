@@ -39,8 +39,9 @@ pub fn explain(args: &ExplainArgs) -> Result<ExitCode> {
 
     let output = output(network, args.output.as_deref())?;
     let fixed = network.fixed_batch(output);
-    let values = items::sample_shape(&network.value(output).shape, fixed).iter().product();
-    let targets = targets::parse(&args.target, &model.labels, values)?;
+    let shape = items::sample_shape(&network.value(output).shape, fixed);
+    let values: usize = shape.iter().product();
+    let targets = targets::parse(&args.target, &model.labels, &shape)?;
     if !model.labels.is_empty() && model.labels.len() != values {
         eprintln!("warning: there are {} labels for an output of {values} values", model.labels.len());
     }

@@ -1,5 +1,7 @@
 //! What `--target` means.
 
+use std::ops::Range;
+
 use anyhow::Result;
 use relprop::Target;
 use relprop::input::Labels;
@@ -13,13 +15,13 @@ pub struct NamedTarget {
     pub target: Target,
 }
 
-/// Reads `best`, `top:K`, a number, a label, `A~B`, or several with commas between them, for an output of `values` values a
-/// sample. A label that holds a comma may stand alone.
-pub fn parse(text: &str, labels: &Labels, values: usize) -> Result<Vec<NamedTarget>> {
+/// Reads `best`, `top:K`, a number, a label, `A~B`, `CLASS@POSITIONS`, or several with commas between them, for an output whose
+/// samples have a shape. A label that holds a comma may stand alone.
+pub fn parse(text: &str, labels: &Labels, shape: &[usize]) -> Result<Vec<NamedTarget>> {
     let mut targets: Vec<NamedTarget> = Vec::new();
     let whole = labels.find(text).is_ok();
     for part in text.split(',').filter(|_| !whole).chain(whole.then_some(text)) {
-        for mut target in one(part.trim(), labels, values)? {
+        for mut target in one(part.trim(), labels, shape)? {
             let same = |t: &NamedTarget| t.target == target.target && t.name.trim_end_matches('_') == target.name;
             if targets.contains(&target) || targets.iter().any(same) {
                 continue;
@@ -34,7 +36,8 @@ pub fn parse(text: &str, labels: &Labels, values: usize) -> Result<Vec<NamedTarg
     Ok(targets)
 }
 
-fn one(text: &str, labels: &Labels, values: usize) -> Result<Vec<NamedTarget>> {
+fn one(text: &str, labels: &Labels, shape: &[usize]) -> Result<Vec<NamedTarget>> {
+    let values = shape.iter().product();
     let named = |name: &str, target: Target| NamedTarget { name: slug(name), target };
     if text == "best" {
         return Ok(vec![named("best", Target::Best)]);
@@ -51,10 +54,46 @@ fn one(text: &str, labels: &Labels, values: usize) -> Result<Vec<NamedTarget>> {
         let name = |class: usize| labels.get(class).map_or_else(|| class.to_string(), str::to_string);
         return Ok(vec![named(&format!("{}-vs-{}", name(a), name(b)), Target::Difference(a, b))]);
     }
+    if labels.find(text).is_err()
+        && let Some((of, positions)) = text.rsplit_once('@')
+    {
+        let class = class(of.trim(), labels, shape.first().copied().unwrap_or(0))?;
+        let name = labels.get(class).map_or_else(|| class.to_string(), str::to_string);
+        let target = region(text, positions.trim(), class, shape)?;
+        return Ok(vec![named(&format!("{name}-at-{}", positions.trim().replace(':', "to")), target)]);
+    }
     let class = class(text, labels, values)?;
     // The label as the list has it, or the number.
     let name = if text.parse::<i64>().is_ok() { text } else { labels.get(class).unwrap_or(text) };
     Ok(vec![named(name, Target::Index(class))])
+}
+
+/// A class over `ROWxCOLUMN`: for each axis after that of classes a position, a range A:B of which either may be left out, or
+/// all of it (`:`).
+fn region(text: &str, positions: &str, class: usize, shape: &[usize]) -> Result<Target> {
+    let sizes = shape.get(1..).unwrap_or_default();
+    let number = |text: &str, without: usize| if text.is_empty() { Some(without) } else { text.parse().ok() };
+    let range = |(part, size): (&str, &usize)| -> Option<Range<usize>> {
+        match part.trim().split_once(':') {
+            Some((from, to)) => Some(number(from.trim(), 0)?..number(to.trim(), *size)?),
+            None => part.trim().parse().ok().map(|at: usize| at..at.saturating_add(1)),
+        }
+    };
+    let parts: Vec<&str> = positions.split('x').collect();
+    let ranges: Option<Vec<Range<usize>>> = parts.iter().copied().zip(sizes).map(range).collect();
+    match ranges {
+        Some(ranges) if parts.len() == sizes.len() => {
+            Ok(Target::region(shape, class, &ranges).map_err(|e| Usage(format!("--target {text}: {e}")))?)
+        }
+        _ => {
+            let what = format!(
+                "--target {text}: an output of shape {shape:?} wants {} positions with x between them after @, each a \
+                 number, A:B or :",
+                sizes.len()
+            );
+            Err(Usage(what).into())
+        }
+    }
 }
 
 /// A class by its number or label.
@@ -78,7 +117,7 @@ mod tests {
 
     fn read(text: &str) -> Result<Vec<(String, Target)>> {
         let labels = Labels::from_text("tabby\ntiger_cat\nnail, drawing pin\nbus\na b\na/b");
-        Ok(parse(text, &labels, 6)?.into_iter().map(|t| (t.name, t.target)).collect())
+        Ok(parse(text, &labels, &[6])?.into_iter().map(|t| (t.name, t.target)).collect())
     }
 
     #[test]
@@ -96,6 +135,28 @@ mod tests {
         for (text, want) in cases {
             let want: Vec<(String, Target)> = want.into_iter().map(|(n, t)| (n.to_string(), t)).collect();
             assert_eq!(read(text).unwrap(), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn positions_are_read() {
+        let labels = Labels::from_text("road\ncat@home");
+        let read = |text: &str| parse(text, &labels, &[2, 2, 3]).map(|t| (t[0].name.clone(), t[0].target.clone()));
+        let sum = |name: &str, indices: &[usize]| (name.to_string(), Target::Sum(indices.to_vec()));
+        assert_eq!(read("road@1x2").unwrap(), sum("road-at-1x2", &[5]));
+        assert_eq!(read("1@:x1:").unwrap(), sum("cat_home-at-tox1to", &[7, 8, 10, 11]));
+        assert_eq!(read("cat@home@0x0:2").unwrap(), sum("cat_home-at-0x0to2", &[6, 7]));
+        assert_eq!(read("cat@home").unwrap().1, Target::Index(1));
+        for (text, want) in [
+            ("road@1", "wants 2 positions"),
+            ("road@1x2x3", "wants 2 positions"),
+            ("road@ax2", "wants 2 positions"),
+            ("road@2x0", "no positions 2:3 on axis 1"),
+            ("road@18446744073709551615x0", "no positions"),
+            ("2@0x0", "from 0 to 1"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.is::<Usage>() && error.to_string().contains(want), "{text}: {error}");
         }
     }
 

@@ -25,6 +25,9 @@ pub(super) fn run<T: Real>(step: &Seed, requests: &[SeedRequest], memory: &Memor
                 output[*toward] += amount(a, *toward);
                 output[*against] += -amount(a, *against);
             }
+            SeedRequest::Sum { indices, amount: a } => {
+                indices.iter().for_each(|i| output[*i] = amount(a, *i));
+            }
             SeedRequest::Vector(values) => {
                 for (y, x) in output.iter_mut().zip(values.iter()) {
                     *y = T::of(*x);

@@ -165,7 +165,7 @@ fn encode(seed: &Seed, targets: &[Vec<SeedRequest>]) -> (Vec<u8>, Vec<Vec<SeedCo
         copy
     };
     let target = |requests: &Vec<SeedRequest>| {
-        let encoded = seeds::encode(requests);
+        let encoded = seeds::encode(requests, seed.sample_len);
         let mut copies = vec![append(bytemuck::cast_slice(&encoded.requests), true, 0)];
         for (sample, values) in &encoded.vectors {
             let offset = (sample * seed.sample_len * 4) as u64;

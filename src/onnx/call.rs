@@ -243,8 +243,9 @@ impl Call<'_> {
     /// Takes the entries of a map along an axis from what folding may still make: a few numbers of a file describe millions.
     fn charge(&mut self, op: &Op) -> Result<()> {
         let Op::Resample(resample) = op else { return Ok(()) };
-        let entries = resample.maps.iter().map(|(_, map)| map.sources().len().max(map.outputs())).sum();
-        self.reserve(Some(entries)).map(|_| ())
+        let entries: usize = resample.maps.iter().map(|(_, map)| map.sources().len().max(map.outputs())).sum();
+        // An entry has its place and weight, and maps are turned around for the way back.
+        self.reserve(entries.checked_mul(4)).map(|_| ())
     }
 
     fn name(&self, output: usize) -> (String, String) {

@@ -60,7 +60,8 @@ pub(super) fn import(model: ModelProto, file: &str, folder: Option<&Path>, optio
         let names: Vec<&str> = items.keys().copied().collect();
         return Err(Error::Input(format!("{file}: there is no input \"{name}\"; there are: {}", names.join(", "))));
     }
-    let mut budget = 1 << 24;
+    // Room for the weights of the largest of well-known networks, which some files compute from their shapes.
+    let mut budget = 150_000_000;
     for (name, tensor) in constants {
         if let Some((name, _)) = uses.get_key_value(name.as_str()) {
             let tensor = weights::tensor(tensor, folder, file)?;

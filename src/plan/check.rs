@@ -99,6 +99,7 @@ fn requests(plan: &Plan, requests: &[SeedRequest]) -> Result<()> {
             SeedRequest::Rank { rank, .. } => *rank,
             SeedRequest::Index { index, .. } => *index,
             SeedRequest::Contrast { toward, against, .. } => *toward.max(against),
+            SeedRequest::Sum { indices, .. } => indices.iter().copied().max().unwrap_or(0),
             SeedRequest::Vector(values) if values.len() != len => {
                 let what = format!("the seed has {} values, but the output has {len}", values.len());
                 return Err(Error::Input(format!("sample {sample}: {what}")));

@@ -100,7 +100,7 @@ impl Facts {
                 Op::Resample(resample) => output_keeps && copies(resample),
                 _ => output_keeps,
             },
-            LayerRule::Softmax => false,
+            LayerRule::Softmax | LayerRule::SoftmaxGradient => false,
         }
     }
 

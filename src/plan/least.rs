@@ -261,6 +261,10 @@ impl<'a> Count<'a> {
                 (routed(y, inputs), node.inputs.clone())
             }
             LayerRule::Softmax => (Cost::default(), Vec::new()),
+            LayerRule::SoftmaxGradient => {
+                self.need_output(back, node);
+                (routed(2 * y, x), first)
+            }
         }
     }
 

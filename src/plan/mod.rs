@@ -175,6 +175,13 @@ pub enum SeedRequest {
         /// How much.
         amount: SeedAmount,
     },
+    /// `amount` at each of these flat indices; one that is named twice counts once.
+    Sum {
+        /// Flat indices.
+        indices: Arc<[usize]>,
+        /// How much.
+        amount: SeedAmount,
+    },
     /// Any values, as many as a sample's output has.
     Vector(Arc<[f64]>),
 }

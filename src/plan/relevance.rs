@@ -4,7 +4,7 @@ use super::linear::layer;
 use super::planner::{Pass, Planner};
 use super::*;
 use crate::error::{Error, Result};
-use crate::network::{Activation as Function, Network, Node, Op, Resample as Resampling, ValueId};
+use crate::network::{Activation as Function, AxisMap, Network, Node, Op, Resample as Resampling, ValueId};
 use crate::rules::{ActivationRule, GateRule, LayerRule, NormalisationRule, PoolingRule, ResidualRule};
 
 impl Planner<'_> {
@@ -27,6 +27,7 @@ impl Planner<'_> {
             LayerRule::Normalisation(how) => single(self.normalisation_relevance(node, *how, relevance)?),
             LayerRule::Winner => single(self.winner_relevance(node, relevance)?),
             LayerRule::Route => self.routed_relevance(node, relevance)?,
+            LayerRule::SoftmaxGradient => single(self.softmax_gradient(node, relevance)?),
             LayerRule::Softmax => {
                 let help = "explain an output before it, or use the softmax as a gate only";
                 return Err(Error::unsupported(
@@ -57,6 +58,22 @@ impl Planner<'_> {
         let step = ActivationAdjoint { activation, slope, mode, source, relevance, output, len };
         self.backward.push(Step::ActivationAdjoint(step));
         Ok(output)
+    }
+
+    /// `s ⊙ R − s ⊙ Σ s⊙R`, the sum along the softmax's axis.
+    fn softmax_gradient(&mut self, node: &Node, relevance: BufferId) -> Result<BufferId> {
+        let Op::Softmax { axis, .. } = node.op else { return Ok(relevance) };
+        let own = self.value(node.output)?;
+        let shape = self.shape(node.output);
+        let len = shape.iter().product();
+        let label = format!("relevance of the input of {}", node.name);
+        let weighted = self.binary(BinaryOp::Mul, self.whole(own), self.whole(relevance), len, &label);
+        let sum = AxisMap::reduce(shape[axis], 1.0)?;
+        let mut reduced = shape.clone();
+        reduced[axis] = 1;
+        let total = self.along(&Arc::new(sum.clone()), &reduced, axis, weighted, None, Pass::Backward, &label);
+        let spread = self.along(&Arc::new(sum.transpose()), &shape, axis, total, Some(own), Pass::Backward, &label);
+        Ok(self.binary(BinaryOp::Sub, self.whole(weighted), self.whole(spread), len, &label))
     }
 
     fn pooling_relevance(&mut self, node: &Node, how: PoolingRule, relevance: BufferId) -> Result<BufferId> {

@@ -146,6 +146,8 @@ pub enum LayerRule {
     Route,
     /// Softmax: explained by what goes into it.
     Softmax,
+    /// Softmax inside the network under plain gradients: s ⊙ (R − Σ s⊙R).
+    SoftmaxGradient,
 }
 
 impl Composite {
@@ -324,6 +326,7 @@ impl Composite {
             }
             Op::Affine(_) => LayerRule::Normalisation(self.normalisation),
             Op::MaxPool(_) => LayerRule::Winner,
+            Op::Softmax { log: false, .. } if self.gate == GateRule::Gradient => LayerRule::SoftmaxGradient,
             Op::Softmax { .. } => LayerRule::Softmax,
             _ => LayerRule::Route,
         }
@@ -362,6 +365,7 @@ impl fmt::Display for LayerRule {
             LayerRule::Winner => "winner takes all",
             LayerRule::Route => "route",
             LayerRule::Softmax => "logit explained",
+            LayerRule::SoftmaxGradient => "gradient",
         };
         write!(f, "{text}")
     }

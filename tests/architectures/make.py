@@ -21,10 +21,13 @@ import torchvision.models as tv
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from tiny import TINY
+
 warnings.filterwarnings("ignore")
 
 
-def randomised(net):
+def randomised(net, x):
+    net.eval()(x)  # Lazy layers learn their sizes.
     for layer in net.modules():
         if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)):
             layer.running_mean.normal_(0, 0.1)
@@ -45,19 +48,6 @@ class Field(nn.Module):
         return self.net(x)[self.name]
 
 
-class UNet(nn.Module):
-    def __init__(self):
-        super().__init__()
-        block = lambda a, b: nn.Sequential(nn.Conv2d(a, b, 3, padding=1), nn.BatchNorm2d(b), nn.ReLU())
-        self.down, self.bottom = block(3, 6), block(6, 12)
-        self.up, self.join, self.head = nn.ConvTranspose2d(12, 6, 2, 2), block(12, 6), nn.Conv2d(6, 4, 1)
-
-    def forward(self, x):
-        a = self.down(x)
-        b = self.bottom(nn.functional.max_pool2d(a, 2))
-        return self.head(self.join(torch.cat([a, self.up(b)], 1)))
-
-
 class GroupNet(nn.Module):
     """Group and instance normalisation, SiLU, pixel shuffle."""
 
@@ -76,13 +66,11 @@ class GroupNet(nn.Module):
 def small():
     from torchvision.models.convnext import CNBlockConfig, ConvNeXt
     from torchvision.models.densenet import DenseNet
-    from torchvision.models.googlenet import BasicConv2d, Inception
     from torchvision.models.mobilenetv2 import MobileNetV2
     from torchvision.models.mobilenetv3 import InvertedResidualConfig, MobileNetV3
     from torchvision.models.regnet import BlockParams, RegNet
     from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
     from torchvision.models.shufflenetv2 import ShuffleNetV2
-    from torchvision.models.video.resnet import Conv2Plus1D
 
     class Narrow(ResNet):
         """A ResNet of two stages with a quarter of the usual channels or less."""
@@ -96,25 +84,6 @@ def small():
             self.layer2 = self._make_layer(block, 16, 2, stride=2)
             self.fc = nn.Linear(16 * block.expansion, 10)
 
-    class Inceptions(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.stem = BasicConv2d(3, 8, kernel_size=3, stride=2)
-            self.body = Inception(8, 4, 4, 6, 2, 4, 4)
-            self.fc = nn.Linear(18, 10)
-
-        def forward(self, x):
-            return self.fc(self.body(self.stem(x)).mean((2, 3)))
-
-    class Video(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.stem = nn.Sequential(Conv2Plus1D(3, 6, 5), nn.BatchNorm3d(6), nn.ReLU())
-            self.pool, self.fc = nn.AdaptiveAvgPool3d(1), nn.Linear(6, 4)
-
-        def forward(self, x):
-            return self.fc(self.pool(self.stem(x)).flatten(1))
-
     image = (1, 3, 32, 32)
     config = lambda *a: InvertedResidualConfig(*a, 1.0)
     v3 = [config(8, 3, 16, 8, True, "RE", 2, 1), config(8, 5, 24, 8, True, "HS", 1, 1)]
@@ -127,10 +96,8 @@ def small():
         "shufflenet": (lambda: ShuffleNetV2([1, 2, 1], [8, 16, 24, 32, 32], 10), image),
         "regnet": (lambda: RegNet(BlockParams([1, 1], [8, 16], [8, 8], [1.0, 1.0], [2, 2], 0.25), 10, 8), image),
         "convnext": (lambda: ConvNeXt([CNBlockConfig(8, 12, 1), CNBlockConfig(12, None, 1)], 0.0, num_classes=10), image),
-        "inception": (lambda: Inceptions(), image),
-        "unet": (lambda: UNet(), (1, 3, 16, 16)),
         "group_norm": (lambda: GroupNet(), (1, 3, 12, 12)),
-        "r2plus1d": (lambda: Video(), (1, 3, 4, 12, 12)),
+        **TINY,
     }
 
 
@@ -219,7 +186,8 @@ def main():
         for dynamo in [False] if kind == "small" else [False, True]:
             torch.manual_seed(1)
             try:
-                net, x = randomised(make()), torch.randn(shape)
+                x = torch.randn(shape)
+                net = randomised(make(), x)
                 save(folder, name.replace(" ", "_") + ("_dynamo" if dynamo else ""), export(net, x, dynamo), x.numpy())
             except Exception as error:  # One that cannot be exported must not keep the others from it.
                 print(f"{name}, {'dynamo' if dynamo else 'TorchScript'}: {str(error)[:200]}", file=sys.stderr)

@@ -285,6 +285,7 @@ impl State<'_> {
                             y[*toward] += at(*toward, *amount);
                             y[*against] -= at(*against, *amount);
                         }
+                        SeedRequest::Sum { indices, amount } => indices.iter().for_each(|i| y[*i] = at(*i, *amount)),
                         SeedRequest::Vector(values) => y.copy_from_slice(values),
                     }
                 }

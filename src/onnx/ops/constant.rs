@@ -42,7 +42,13 @@ pub(super) fn constant_of_shape(call: &mut Call) -> Result<Vec<Item>> {
     let dims = dims(call, 0)?;
     if let Some(shape) = fixed(&dims) {
         let len = call.reserve(shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d)))?;
-        return Ok(item.picked(shape, &vec![0; len]).into_iter().collect());
+        let Item::Const(value) = item else { return Ok(item.picked(shape, &vec![0; len]).into_iter().collect()) };
+        let data = match value.data() {
+            Data::F32(v) => Data::F32(vec![v[0]; len]),
+            Data::F64(v) => Data::F64(vec![v[0]; len]),
+            Data::I64(v) => Data::I64(vec![v[0]; len]),
+        };
+        return Ok(vec![Tensor::new(shape, data)?.into()]);
     }
     let scalar = item.picked(vec![1; dims.len()], &[0]);
     Ok(match scalar {
