@@ -29,7 +29,7 @@ fn explainer(network: &Network, batch: usize, backend: Backend) -> Explainer {
 
 /// Runs with 1 to 9 samples in batches of 1 to 4, and now and then a new Explainer.
 fn soak(backend: Backend) {
-    let count: usize = std::env::var("RELPROP_SOAK").ok().and_then(|n| n.parse().ok()).unwrap_or(400);
+    let count: usize = std::env::var("RELPROP_SOAK").ok().and_then(|n| n.parse().ok()).unwrap_or(1600);
     let network = small();
     let inputs: Vec<Tensor> = (1..10).map(|n| input(&network, n, n as u64)).collect();
     let mut running = explainer(&network, 1, backend);
@@ -40,15 +40,15 @@ fn soak(backend: Backend) {
         }
         let targets = if i % 3 == 0 { vec![Target::Best, Target::Index(1)] } else { vec![Target::Best] };
         running.explain(std::slice::from_ref(&inputs[i * 7 % 9]), &targets).expect("an explanation");
-        // Pools and caches are full by then: every batch size has been.
+        // Pools and caches are full by then: on lavapipe they grow by 9 MB until some 500 explanations, and then no more.
         if i + 1 == count / 2 {
             first = Some(resident());
         }
     }
     let (first, last) = (first.expect("half of it"), resident());
     println!("{backend:?}: {} kB after {} explanations, {} kB after {count}", first >> 10, count / 2, last >> 10);
-    // Less than a kilobyte an explanation, and what an allocator keeps: one map that is not freed is more.
-    let allowed = (8 << 20) + count / 2 * 256;
+    // A quarter of a kilobyte an explanation, and what an allocator keeps: one map that is not freed is more.
+    let allowed = (4 << 20) + count / 2 * 256;
     assert!(last < first + allowed, "{first} bytes, then {last}");
 }
 
