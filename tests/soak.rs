@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::sync::Mutex;
+
 use relprop::{Backend, Composite, Explainer, Network, Target, Tensor};
 use support::random::{Choice, Random, network};
 
@@ -52,15 +54,19 @@ fn soak(backend: Backend) {
     assert!(last < first + allowed, "{first} bytes, then {last}");
 }
 
-/// In one test, one after the other: the process has one memory.
+/// The process has one memory: only one test at a time may take some.
+static MEMORY: Mutex<()> = Mutex::new(());
+
 #[test]
 fn memory_stays_as_it_is() {
+    let _alone = MEMORY.lock();
     soak(Backend::Cpu);
     soak(Backend::Gpu);
 }
 
 #[test]
 fn two_threads_get_what_one_gets() {
+    let _alone = MEMORY.lock();
     for backend in [Backend::Cpu, Backend::Gpu] {
         let network = small();
         let explain = |seed: u64| {
