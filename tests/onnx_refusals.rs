@@ -57,6 +57,17 @@ fn what_is_not_supported_is_named() {
             one("BatchNormalization", picture, vec![int("training_mode", 1)], norm, 17),
             &["training_mode = 1", "inference"],
         ),
+        (
+            Model::new(9)
+                .input("x", batch_of(&[1, 2]))
+                .output("y")
+                .node("BatchNormalization", "k,s,s,s,v", "w", vec![])
+                .node("Conv", "x,w", "y", vec![])
+                .floats("k", &[1, 1, 2], vec![1.0, 2.0])
+                .floats("s", &[1], vec![1.0])
+                .floats("v", &[1], vec![-1.0]),
+            &["variance -1 of channel 0"],
+        ),
         (one("BatchNormalization", picture, vec![int("spatial", 0)], norm, 7), &["spatial = 0"]),
         (
             one("MaxPool", picture, vec![int_list("kernel_shape", &[2, 2]), int("storage_order", 1)], &[], 17),

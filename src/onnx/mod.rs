@@ -12,10 +12,10 @@
 //!    `Call`, emits nodes, and returns one `Item` an output.
 //! 3. Add its line to the table in `onnx/ops/mod.rs`: name, handler, number of inputs, **every attribute it reads**.
 //!    Attributes that are not in the table are errors.
-//! 4. If exporters use it on shapes or constants, give it a folding function in the same line.
-//!    With what relevance does; docs/operators.md is written from it (tests/onnx_suite.rs says how).
-//! 5. Add a case to `tests/onnx_ops.rs` for each form (attributes or inputs, old and new operator sets), one for a
-//!    value that must be refused, and a model to `tests/data/onnx/make.py`, which compares the numbers.
+//!    The line also says what relevance does: docs/operators.md is written from it (tests/onnx_suite.rs says how).
+//! 4. If exporters use it on shapes or constants, let its handler fold them.
+//! 5. Add a model to `tests/data/onnx/make.py` for each form (attributes or inputs, old and new operator sets), and a case
+//!    to `tests/onnx_refusals.rs` for each value that must be refused.
 
 mod call;
 mod import;

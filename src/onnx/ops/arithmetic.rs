@@ -101,13 +101,8 @@ fn affine(call: &mut Call, x: ValueId, dims: &[Dim], affine: Affine) -> Result<V
     call.chain(x, ops)
 }
 
-/// `Sum`: computed tensors added, then the constants.
-pub(super) fn sum(call: &mut Call) -> Result<Vec<Item>> {
-    sum_of(call, false)
-}
-
-/// The sum of all inputs; `inner` if it is not the output yet.
-fn sum_of(call: &mut Call, inner: bool) -> Result<Vec<Item>> {
+/// The computed tensors among the inputs, and what the others are together by `op`.
+pub(super) fn computed_and_known(call: &mut Call, op: &'static str) -> Result<(Vec<ValueId>, Option<Item>)> {
     let mut nodes = Vec::new();
     let mut known: Option<Item> = None;
     for i in 0..call.inputs.len() {
@@ -117,9 +112,20 @@ fn sum_of(call: &mut Call, inner: bool) -> Result<Vec<Item>> {
                 known = before;
             }
             (item, None) => known = Some(item),
-            (item, Some(before)) => known = Some(fold::binary(call, "Add", &before, &item)?),
+            (item, Some(before)) => known = Some(fold::binary(call, op, &before, &item)?),
         }
     }
+    Ok((nodes, known))
+}
+
+/// `Sum`: computed tensors added, then the constants.
+pub(super) fn sum(call: &mut Call) -> Result<Vec<Item>> {
+    sum_of(call, false)
+}
+
+/// The sum of all inputs; `inner` if it is not the output yet.
+fn sum_of(call: &mut Call, inner: bool) -> Result<Vec<Item>> {
+    let (nodes, known) = computed_and_known(call, "Add")?;
     let (joined, known) = match (nodes.as_slice(), known) {
         ([], Some(known)) => return Ok(vec![known]),
         ([only], None) => return Ok(vec![(*only).into()]),

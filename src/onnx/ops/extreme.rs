@@ -3,8 +3,7 @@
 
 use std::sync::Arc;
 
-use super::arithmetic::number;
-use super::fold;
+use super::arithmetic::{computed_and_known, number};
 use super::reduce::{plan, reduce_known};
 use super::route::expand_ops;
 use crate::error::Result;
@@ -16,18 +15,7 @@ use crate::onnx::item::Item;
 pub(super) fn extreme(call: &mut Call) -> Result<Vec<Item>> {
     let smallest = call.node.op_type.as_deref() == Some("Min");
     let op = if smallest { "Min" } else { "Max" };
-    let mut nodes = Vec::new();
-    let mut known: Option<Item> = None;
-    for i in 0..call.inputs.len() {
-        match (call.input(i)?.clone(), known.take()) {
-            (Item::Node(id), before) => {
-                nodes.push(id);
-                known = before;
-            }
-            (item, None) => known = Some(item),
-            (item, Some(before)) => known = Some(fold::binary(call, op, &before, &item)?),
-        }
-    }
+    let (nodes, known) = computed_and_known(call, op)?;
     let x = match (nodes.as_slice(), &known) {
         ([], Some(known)) => return Ok(vec![known.clone()]),
         ([only], None) => return Ok(vec![(*only).into()]),

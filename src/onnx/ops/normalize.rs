@@ -82,6 +82,9 @@ fn standardised_weight(call: &mut Call, tensor: &Tensor, training: bool) -> Resu
     let [scale, shift, mean, variance] = constants.as_slice() else {
         return Err(call.malformed("it takes five inputs"));
     };
+    if let Some(c) = variance.iter().position(|v| v.is_nan() || v + epsilon <= 0.0) {
+        return Err(call.malformed(format!("variance {} of channel {c} plus epsilon is not above 0", variance[c])));
+    }
     for (i, v) in values.iter_mut().enumerate() {
         let c = channel(i);
         *v = (*v - mean[c]) / (variance[c] + epsilon).sqrt() * scale[c] + shift[c];
