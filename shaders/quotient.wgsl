@@ -1,5 +1,6 @@
 // quotient: output_k[i] = factor_k[i] · share(Σ denominators at i), share(z) = scale · R[i] / st(z), 0 where the mask has
-// not the wanted sign; one output, or two with TWO_PIECES.
+// not the wanted sign; one output, or two with TWO_PIECES. With DIVIDE_k, output_k is divided once more:
+// scale_k · output_k[i] / st(divide_k at i).
 //
 // An operand is read at (i / inner) % count. A factor counts as it is, negated, as its magnitude, or as what
 // remains of the denominator without it. ε is a constant, or a factor times the sample's entry in `rms`.
@@ -26,6 +27,16 @@ struct Params {
     factor_inner_1: u32,
     factor_count_1: u32,
     factor_how_1: u32,
+    divide_inner_0: u32,
+    divide_count_0: u32,
+    divide_flags_0: u32,
+    scale_0: f32,
+    epsilon_0: f32,
+    divide_inner_1: u32,
+    divide_count_1: u32,
+    divide_flags_1: u32,
+    scale_1: f32,
+    epsilon_1: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -49,6 +60,12 @@ struct Params {
 #endif
 #if TWO_PIECES
 @group(0) @binding(9) var<storage, read_write> output_1: array<f32>;
+#endif
+#if DIVIDE_0
+@group(0) @binding(10) var<storage, read> divide_0: array<real_10>;
+#endif
+#if DIVIDE_1
+@group(0) @binding(11) var<storage, read> divide_1: array<real_11>;
 #endif
 
 const NEGATED: u32 = 1u;
@@ -87,18 +104,26 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         value = 0.0;
     }
 #endif
+    var value_0 = value;
 #if FACTOR_0
     let x_0 = f32(factor_0[(i / params.factor_inner_0) % params.factor_count_0]);
-    output_0[i] = value * contribution(x_0, z, params.factor_how_0);
-#else
-    output_0[i] = value;
+    value_0 *= contribution(x_0, z, params.factor_how_0);
 #endif
+#if DIVIDE_0
+    let z_0 = f32(divide_0[(i / params.divide_inner_0) % params.divide_count_0]);
+    value_0 = share(value_0, z_0, params.scale_0, params.epsilon_0, params.divide_flags_0);
+#endif
+    output_0[i] = value_0;
 #if TWO_PIECES
+    var value_1 = value;
 #if FACTOR_1
     let x_1 = f32(factor_1[(i / params.factor_inner_1) % params.factor_count_1]);
-    output_1[i] = value * contribution(x_1, z, params.factor_how_1);
-#else
-    output_1[i] = value;
+    value_1 *= contribution(x_1, z, params.factor_how_1);
 #endif
+#if DIVIDE_1
+    let z_1 = f32(divide_1[(i / params.divide_inner_1) % params.divide_count_1]);
+    value_1 = share(value_1, z_1, params.scale_1, params.epsilon_1, params.divide_flags_1);
+#endif
+    output_1[i] = value_1;
 #endif
 }

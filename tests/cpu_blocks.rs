@@ -175,7 +175,7 @@ fn quotients_with_every_operand() {
                 mask: Some((y, relprop::plan::Sign::Positive)),
             };
             let output = case.output(name, len);
-            let pieces = vec![Piece { factor: Some((whole(y, len), Contribution::Plain)), output }];
+            let pieces = vec![Piece { factor: Some((whole(y, len), Contribution::Plain)), divide: None, output }];
             case.step(Step::Quotient(Quotient { denominator: vec![operand], share, pieces, len }));
         }
     });

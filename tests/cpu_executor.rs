@@ -7,9 +7,9 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use relprop::cpu::CpuExecutor;
 use relprop::plan::{
-    Binary, BinaryOp, Buffer, BufferId, Constant, Direction, Divide, Element, Epilogue, Epsilon, Executor, Geometry,
-    Linear, MaxPool, Operand, Part, Piece, Plan, Quotient, SampleSum, Seed, SeedAmount, SeedRequest, Share, Slot, Step,
-    Term, Windows,
+    Binary, BinaryOp, Buffer, BufferId, Constant, Contribution, Direction, Divide, Element, Epilogue, Epsilon,
+    Executor, Geometry, Linear, MaxPool, Operand, Part, Piece, Plan, Quotient, SampleSum, Seed, SeedAmount,
+    SeedRequest, Share, Sign, Slot, Step, Term, Windows,
 };
 use relprop::rules::WeightForm;
 use relprop::{Activation, Error, Tensor};
@@ -296,13 +296,27 @@ fn plans_that_contradict_themselves_are_errors() {
         let denominator = vec![whole(BufferId(0), 8); denominators];
         let epsilon = Epsilon::Constant(1e-6);
         let share = Share { relevance: BufferId(0), scale: 1.0, epsilon, clip: false, mask: None };
-        let pieces = outputs.iter().map(|o| Piece { factor: None, output: BufferId(*o) }).collect();
+        let pieces = outputs.iter().map(|o| Piece { factor: None, divide: None, output: BufferId(*o) }).collect();
         p.forward.push(Step::Quotient(Quotient { denominator, share, pieces, len: 12 }));
     };
     fails(&|p| quotient(p, 1, &[1]), "output: buffer y has 8 values instead of 12");
     fails(&|p| quotient(p, 2, &[1, 2]), "2 results of 2 denominators");
     fails(&|p| quotient(p, 1, &[]), "0 results of 1 denominators");
     fails(&|p| quotient(p, 1, &[1, 1]), "both outputs lie in the same slot");
+    let crowded = |p: &mut Plan, by: Divide, mask: Option<(BufferId, Sign)>| {
+        quotient(p, 1, &[1, 2]);
+        let Some(Step::Quotient(quotient)) = p.forward.last_mut() else { panic!("a quotient was pushed") };
+        quotient.share.mask = mask;
+        for piece in &mut quotient.pieces {
+            (piece.factor, piece.divide) = (Some((whole(BufferId(0), 12), Contribution::Plain)), Some(by));
+        }
+    };
+    fails(
+        &|p| crowded(p, divide(BufferId(0), 13), None),
+        "denominator of a result: buffer x has 12 values instead of 13",
+    );
+    let mask = Some((BufferId(0), Sign::Positive));
+    fails(&|p| crowded(p, divide(BufferId(0), 12), mask), "9 buffers, more than every adapter can bind");
     fails(&|p| p.buffers[1].slot = 0, "reads from the slot that it writes");
     fails(&|p| p.slots[0].len = 11, "does not hold the buffer's 12 values");
     fails(&|p| p.slots[1].element = Element::Index, "kind Real");

@@ -190,6 +190,16 @@ fn a_residual_sum_is_one_pass_and_its_branches_add_up_where_they_meet() {
 }
 
 #[test]
+fn a_branch_is_divided_where_the_sum_is() {
+    // No pass of its own for R/st(z) of the convolutions that end a branch: the quotient of the sum does that too.
+    let plan = plan(&resnet(), "epsilon", false);
+    assert_eq!(backward(&plan), "9 linear_adjoint, 4 quotient, 2 resample, 1 seed");
+    // With several targets z⁺ is known before R is: each quotient but the seed's has two results, divided already.
+    let several = self::plan(&resnet(), "epsilon-plus", true);
+    assert_eq!(backward(&several), "10 linear_adjoint, 4 quotient, 2 resample, 1 seed");
+}
+
+#[test]
 fn a_residual_sum_is_part_of_the_convolution_before_it() {
     let network = resnet();
     // Neither z⁺ nor a forward pass alone wants the branch itself: nothing of it is left.

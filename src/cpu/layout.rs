@@ -11,7 +11,8 @@ use super::memory::{Loan, Scratch};
 use super::operand::part_of;
 use crate::network::AxisMap;
 use crate::plan::{
-    BufferId, Direction, Epilogue, Epsilon, Geometry, Linear, Operand, Part, Plan, Resample, Share, Step, Windows,
+    BufferId, Direction, Epilogue, Epsilon, Geometry, Linear, Operand, Part, Piece, Plan, Resample, Share, Step,
+    Windows,
 };
 use crate::tensor::Real;
 
@@ -445,9 +446,7 @@ fn operands(step: &Step) -> Vec<Operand> {
             }
             _ => Vec::new(),
         },
-        Step::Quotient(q) => {
-            q.denominator.iter().copied().chain(q.pieces.iter().filter_map(|p| Some(p.factor?.0))).collect()
-        }
+        Step::Quotient(q) => q.denominator.iter().copied().chain(q.pieces.iter().flat_map(Piece::operands)).collect(),
         Step::Activation(a) => a.slope.into_iter().collect(),
         Step::ActivationAdjoint(a) => a.slope.into_iter().collect(),
         Step::Binary(b) => vec![b.a, b.b],

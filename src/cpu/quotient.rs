@@ -1,4 +1,5 @@
-//! `output_k[i] = factor_k[i] · scale · R[i] / st(Σ denominator operands at i)`, 0 where the mask says so.
+//! `output_k[i] = factor_k[i] · scale · R[i] / st(Σ denominator operands at i)`, 0 where the mask says so; then, where a piece
+//! has a denominator of its own, divided by that one too.
 
 use pulp::Simd;
 
@@ -6,7 +7,7 @@ use super::binary::magnitude;
 use super::blocks::{BLOCK, for_block_pairs, for_blocks};
 use super::memory::Memory;
 use super::operand::Reader;
-use super::share::Sharer;
+use super::share::{Divider, Sharer};
 use super::vector::{WithSimd, dispatch};
 use crate::plan::{Contribution, Piece, Quotient};
 use crate::tensor::Real;
@@ -43,9 +44,9 @@ impl<T: Real, const PIECES: usize> WithSimd for Block<'_, '_, T, PIECES> {
         let z = call.share(start, first, &mut room);
         for (i, other) in others.iter_mut().enumerate() {
             other.copy_from_slice(first);
-            call.multiply(1 + i, start, z, other);
+            call.finish(1 + i, start, z, other);
         }
-        call.multiply(0, start, z, first);
+        call.finish(0, start, z, first);
     }
 }
 
@@ -53,16 +54,19 @@ struct Call<'a, T> {
     denominator: Vec<Reader<'a, T>>,
     share: Sharer<'a, T>,
     factors: Vec<Option<(Reader<'a, T>, Contribution)>>,
+    divides: Vec<Option<Divider<'a, T>>>,
 }
 
 impl<'a, T: Real> Call<'a, T> {
     fn new(step: &Quotient, memory: &'a Memory<T>) -> Call<'a, T> {
         let layout = step.pieces.first().and_then(|p| memory.layout(p.output));
         let factor = |piece: &Piece| piece.factor.map(|(operand, how)| (Reader::new(&operand, memory, layout), how));
+        let divide = |piece: &Piece| piece.divide.map(|divide| Divider::new(&divide, memory, layout));
         Call {
             denominator: step.denominator.iter().map(|o| Reader::new(o, memory, layout)).collect(),
             share: Sharer::new(&step.share, memory, layout),
             factors: step.pieces.iter().map(factor).collect(),
+            divides: step.pieces.iter().map(divide).collect(),
         }
     }
 
@@ -78,6 +82,15 @@ impl<'a, T: Real> Call<'a, T> {
         }
         self.share.apply(start, z, output);
         z
+    }
+
+    /// Multiplies the shares of a piece with its factor and divides them by its denominator.
+    #[inline(always)]
+    fn finish(&self, piece: usize, start: usize, z: &[T], values: &mut [T]) {
+        self.multiply(piece, start, z, values);
+        if let Some(divide) = &self.divides[piece] {
+            divide.apply(start, values);
+        }
     }
 
     #[inline(always)]

@@ -63,6 +63,17 @@ fn dispatch<P: bytemuck::Pod>(
     (items > 0).then(|| Launch { shader, params: bytemuck::bytes_of(&params).to_vec(), bindings, grid })
 }
 
+/// The fields of [`QuotientParams`] that there are for each result.
+#[derive(Default)]
+struct PieceParams {
+    factor: [u32; 2],
+    how: u32,
+    divide: [u32; 2],
+    clip: u32,
+    scale: f32,
+    epsilon: f32,
+}
+
 fn quotient(step: &Quotient) -> Result<Option<Launch>> {
     let grid = Grid::of_items(step.len)?;
     let share = &step.share;
@@ -86,21 +97,31 @@ fn quotient(step: &Quotient) -> Result<Option<Launch>> {
             return Err(Error::unsupported("gpu", what, "a step has one or two"));
         }
     }
-    let [inner, count, how] = [
-        [&mut params.factor_inner_0, &mut params.factor_inner_1],
-        [&mut params.factor_count_0, &mut params.factor_count_1],
-        [&mut params.factor_how_0, &mut params.factor_how_1],
-    ];
-    let slots = inner.into_iter().zip(count).zip(how);
-    let names = [("FACTOR_0", 7, 6), ("FACTOR_1", 8, 9)];
-    for ((piece, (flag, factor_at, output_at)), ((inner, count), how)) in step.pieces.iter().zip(names).zip(slots) {
-        bindings.push(write(output_at, piece.output));
-        if let Some((factor, contribution)) = &piece.factor {
-            flags.push(flag);
-            bindings.push(read(factor_at, factor.buffer));
-            (*inner, *count, *how) = (u32_of(factor.inner)?, u32_of(factor.count)?, *contribution as u32);
+    let mut pieces = [PieceParams::default(), PieceParams::default()];
+    let names = [("FACTOR_0", "DIVIDE_0", [6, 7, 10]), ("FACTOR_1", "DIVIDE_1", [9, 8, 11])];
+    for ((piece, (factored, divided, at)), params) in step.pieces.iter().zip(names).zip(&mut pieces) {
+        bindings.push(write(at[0], piece.output));
+        if let Some((factor, how)) = &piece.factor {
+            flags.push(factored);
+            bindings.push(read(at[1], factor.buffer));
+            (params.factor, params.how) = ([u32_of(factor.inner)?, u32_of(factor.count)?], *how as u32);
+        }
+        if let Some(Divide { denominator, scale, epsilon, clip }) = &piece.divide {
+            flags.push(divided);
+            bindings.push(read(at[2], denominator.buffer));
+            (params.divide, params.clip) = ([u32_of(denominator.inner)?, u32_of(denominator.count)?], u32::from(*clip));
+            (params.scale, params.epsilon) = (*scale as f32, *epsilon as f32);
         }
     }
+    let [first, second] = &pieces;
+    [params.factor_inner_0, params.factor_count_0] = first.factor;
+    [params.factor_inner_1, params.factor_count_1] = second.factor;
+    (params.factor_how_0, params.factor_how_1) = (first.how, second.how);
+    [params.divide_inner_0, params.divide_count_0] = first.divide;
+    [params.divide_inner_1, params.divide_count_1] = second.divide;
+    (params.divide_flags_0, params.divide_flags_1) = (first.clip, second.clip);
+    (params.scale_0, params.epsilon_0) = (first.scale, first.epsilon);
+    (params.scale_1, params.epsilon_1) = (second.scale, second.epsilon);
     if step.pieces.len() == 2 {
         flags.push("TWO_PIECES");
     }
@@ -437,20 +458,17 @@ pub(super) fn permutations() -> Vec<ShaderKey> {
         ["transpose", "max_pool", "max_pool_adjoint", "lrn", "lrn_adjoint", "sample_rms", "sample_sum", "seed"]
             .map(|name| ShaderKey::new(name, vec![]))
             .to_vec();
-    for choice in 0..8 {
-        let flags = ["TWO_OPERANDS", "MASK", "RMS"].iter().enumerate();
-        let flags: Vec<_> = flags.filter(|(bit, _)| choice >> bit & 1 == 1).map(|(_, flag)| *flag).collect();
-        let one: [&[&'static str]; 2] = [&[], &["FACTOR_0"]];
-        let two: [&[&'static str]; 4] = [
-            &["TWO_PIECES"],
-            &["FACTOR_0", "TWO_PIECES"],
-            &["FACTOR_1", "TWO_PIECES"],
-            &["FACTOR_0", "FACTOR_1", "TWO_PIECES"],
-        ];
+    // Each names a buffer, beside a denominator, the relevance and an output.
+    let named = ["TWO_OPERANDS", "MASK", "RMS", "FACTOR_0", "DIVIDE_0", "TWO_PIECES", "FACTOR_1", "DIVIDE_1"]
+        .iter()
+        .enumerate();
+    for choice in 0..256 {
+        let flags: Vec<_> = named.clone().filter(|(bit, _)| choice >> bit & 1 == 1).map(|(_, flag)| *flag).collect();
+        let has = |flag| flags.contains(&flag);
         // Two results are made of one denominator only.
-        let two = if flags.contains(&"TWO_OPERANDS") { &[][..] } else { &two };
-        for pieces in one.iter().chain(two) {
-            keys.push(ShaderKey::new("quotient", [flags.as_slice(), pieces].concat()));
+        let made = if has("TWO_PIECES") { !has("TWO_OPERANDS") } else { !has("FACTOR_1") && !has("DIVIDE_1") };
+        if made && flags.len() + 3 <= Quotient::MOST_BUFFERS {
+            keys.push(ShaderKey::new("quotient", flags));
         }
     }
     keys.push(ShaderKey::new("max_pool_adjoint", vec!["DIVIDE"]));

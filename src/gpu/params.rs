@@ -50,6 +50,8 @@ params! {
         sample_len: u32, flags: u32, scale: f32, epsilon: f32,
         factor_inner_0: u32, factor_count_0: u32, factor_how_0: u32,
         factor_inner_1: u32, factor_count_1: u32, factor_how_1: u32,
+        divide_inner_0: u32, divide_count_0: u32, divide_flags_0: u32, scale_0: f32, epsilon_0: f32,
+        divide_inner_1: u32, divide_count_1: u32, divide_flags_1: u32, scale_1: f32, epsilon_1: f32,
     }
 }
 

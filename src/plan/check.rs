@@ -4,7 +4,8 @@ use super::sliding::Sliding;
 use crate::error::{Error, Result};
 use crate::network::Activation;
 use crate::plan::{
-    BufferId, Element, Epilogue, Epsilon, Geometry, Linear, Operand, Plan, Port, SeedRequest, Share, Step, Windows,
+    BufferId, Element, Epilogue, Epsilon, Geometry, Linear, Operand, Plan, Port, Quotient, SeedRequest, Share, Step,
+    Windows,
 };
 use crate::tensor::Tensor;
 
@@ -190,9 +191,15 @@ impl Checker<'_> {
                 if !matches!((pieces, denominators), (1, 1 | 2) | (2, 1)) {
                     return Err(format!("{pieces} results of {denominators} denominators"));
                 }
+                if q.buffers() > Quotient::MOST_BUFFERS {
+                    return Err(format!("{} buffers, more than every adapter can bind", q.buffers()));
+                }
                 for piece in &q.pieces {
                     if let Some((factor, _)) = &piece.factor {
                         self.operand("factor", factor)?;
+                    }
+                    if let Some(divide) = &piece.divide {
+                        self.operand("denominator of a result", &divide.denominator)?;
                     }
                     self.real("output", piece.output, q.len)?;
                 }

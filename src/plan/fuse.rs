@@ -229,8 +229,8 @@ fn sum_at(planner: &Planner, at: usize) -> Option<(usize, [BufferId; 2], BufferI
     fits(a.buffer, b.buffer).or_else(|| fits(b.buffer, a.buffer))
 }
 
-/// A relevance that is divided and used for nothing else is divided by the linear step or max pooling that computes it:
-/// `R = x ⊙ Wᵀs; s' = R/st(z)` is `s' = (x ⊙ Wᵀs)/st(z)`.
+/// A relevance that is divided and used for nothing else is divided by the linear step, max pooling or residual sum that
+/// computes it: `R = x ⊙ Wᵀs; s' = R/st(z)` is `s' = (x ⊙ Wᵀs)/st(z)`.
 fn divisions(planner: &mut Planner) {
     let mut at = 0;
     while at < planner.backward.len() {
@@ -239,6 +239,12 @@ fn divisions(planner: &mut Planner) {
                 match &mut planner.backward[last] {
                     Step::Linear(Linear { epilogue: Epilogue::Multiply { divide, .. }, .. })
                     | Step::MaxPoolAdjoint(MaxPoolAdjoint { divide, .. }) => *divide = Some(by),
+                    Step::Quotient(quotient) => {
+                        let mut pieces = quotient.pieces.iter_mut();
+                        if let Some(piece) = pieces.find(|piece| piece.output == relevance) {
+                            piece.divide = Some(by);
+                        }
+                    }
                     _ => {}
                 }
                 planner.backward.remove(at);
@@ -253,16 +259,23 @@ fn divisions(planner: &mut Planner) {
 /// relevance, the quotient, and the division.
 fn division_at(planner: &Planner, at: usize) -> Option<(usize, BufferId, BufferId, Divide)> {
     let Step::Quotient(Quotient { denominator, share, pieces, .. }) = &planner.backward[at] else { return None };
-    let ([z], [Piece { factor: None, output }]) = (denominator.as_slice(), pieces.as_slice()) else { return None };
+    let ([z], [Piece { factor: None, divide: None, output }]) = (denominator.as_slice(), pieces.as_slice()) else {
+        return None;
+    };
     let Share { relevance, scale, epsilon: Epsilon::Constant(epsilon), clip, mask: None } = *share else { return None };
     let uses = Uses { planner, at };
     let written = uses.writers(relevance)?;
     let last = *written.last()?;
-    let divides = matches!(
-        planner.backward[last],
+    let divides = match &planner.backward[last] {
         Step::Linear(Linear { epilogue: Epilogue::Multiply { divide: None, .. }, .. })
-            | Step::MaxPoolAdjoint(MaxPoolAdjoint { divide: None, .. })
-    );
+        | Step::MaxPoolAdjoint(MaxPoolAdjoint { divide: None, .. }) => true,
+        Step::Quotient(quotient) => {
+            let mut pieces = quotient.pieces.iter();
+            quotient.buffers() < Quotient::MOST_BUFFERS
+                && pieces.any(|piece| piece.output == relevance && piece.divide.is_none())
+        }
+        _ => false,
+    };
     // z must be there by then.
     let known =
         z.buffer != relevance && planner.backward.iter().skip(last).all(|step| !step.writes().contains(&z.buffer));

@@ -234,7 +234,7 @@ impl Planner<'_> {
             self.in_one_buffer(&mut z, len);
             share.epsilon = self.rms(z[0].buffer, rule.stabiliser.epsilon);
         }
-        let pieces = vec![Piece { factor: None, output }];
+        let pieces = vec![Piece { factor: None, divide: None, output }];
         self.backward.push(Step::Quotient(Quotient { denominator: z, share, pieces, len }));
         Ok(output)
     }

@@ -144,7 +144,7 @@ impl<'a> Planner<'a> {
     /// A new buffer with `R / st(z)` at the norm rule's stabiliser, by a step of the backward pass.
     pub fn quotient(&mut self, z: BufferId, relevance: BufferId, label: &str) -> BufferId {
         let output = self.buffer(self.drafts[z.0].len, label);
-        self.quotients(z, relevance, vec![Piece { factor: None, output }]);
+        self.quotients(z, relevance, vec![Piece { factor: None, divide: None, output }]);
         output
     }
 
@@ -167,7 +167,7 @@ impl<'a> Planner<'a> {
     pub fn scaled_quotient(&mut self, z: BufferId, relevance: BufferId, factor: BufferId, label: &str) -> BufferId {
         let output = self.buffer(self.drafts[z.0].len, label);
         let factor = Some((self.whole(factor), Contribution::Plain));
-        self.quotients(z, relevance, vec![Piece { factor, output }]);
+        self.quotients(z, relevance, vec![Piece { factor, divide: None, output }]);
         output
     }
 

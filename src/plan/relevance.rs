@@ -166,6 +166,7 @@ impl Planner<'_> {
                 .enumerate()
                 .map(|(i, operand)| Piece {
                     factor: Some((*operand, contribution(i))),
+                    divide: None,
                     output: self.buffer(len, label.as_str()),
                 })
                 .collect();

@@ -255,7 +255,7 @@ pub struct Operand {
     pub count: usize,
 }
 
-/// `output_k[i] = factor_k[i] · share(Σ denominator operands at i)`.
+/// `output_k[i] = factor_k[i] · share(Σ denominator operands at i)`, divided by a denominator of its own where it has one.
 #[derive(Clone, Debug)]
 pub struct Quotient {
     /// One or two summands of the denominator.
@@ -268,13 +268,35 @@ pub struct Quotient {
     pub len: usize,
 }
 
+impl Quotient {
+    /// How many buffers a step can name: every adapter binds as many.
+    pub const MOST_BUFFERS: usize = 8;
+
+    /// How many buffers it names, those twice that it names in two places.
+    pub fn buffers(&self) -> usize {
+        let share = 1 + usize::from(self.share.mask.is_some());
+        let rms = usize::from(matches!(self.share.epsilon, Epsilon::PerSample { .. }));
+        let pieces = self.pieces.iter().map(|piece| 1 + piece.operands().count());
+        self.denominator.len() + share + rms + pieces.sum::<usize>()
+    }
+}
+
 /// A result of a [`Quotient`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Piece {
     /// What the share is multiplied with.
     pub factor: Option<(Operand, Contribution)>,
+    /// What the product is divided by before it is stored.
+    pub divide: Option<Divide>,
     /// Where it goes.
     pub output: BufferId,
+}
+
+impl Piece {
+    /// The operands that it reads.
+    pub(crate) fn operands(&self) -> impl Iterator<Item = Operand> + use<> {
+        self.factor.map(|f| f.0).into_iter().chain(self.divide.map(|d| d.denominator))
+    }
 }
 
 /// How a summand of a denominator takes its part of the share.

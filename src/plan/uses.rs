@@ -53,10 +53,14 @@ impl Step {
                 }
                 reads
             }
-            Step::Quotient(q) => {
-                let factors = q.pieces.iter().filter_map(|p| Some(p.factor?.0));
-                q.denominator.iter().copied().chain(factors).map(|o| o.buffer).chain(share(&q.share)).collect()
-            }
+            Step::Quotient(q) => q
+                .denominator
+                .iter()
+                .copied()
+                .chain(q.pieces.iter().flat_map(Piece::operands))
+                .map(|o| o.buffer)
+                .chain(share(&q.share))
+                .collect(),
             Step::Resample(r) => std::iter::once(r.source).chain(r.factor).collect(),
             Step::Transpose(t) => vec![t.source],
             Step::MaxPool(m) => vec![m.source],
@@ -130,6 +134,7 @@ impl Step {
                 share(&mut q.share, &mut f);
                 for piece in &mut q.pieces {
                     piece.factor.iter_mut().for_each(|(operand, _)| f(&mut operand.buffer));
+                    piece.divide.iter_mut().for_each(|d| f(&mut d.denominator.buffer));
                     f(&mut piece.output);
                 }
             }

@@ -258,14 +258,19 @@ fn quotient(r: &mut Random) -> Case {
         share.epsilon = Epsilon::PerSample { buffer, sample_len: sizes[1] * sizes[2], factor: 0.25 };
     }
     let pieces = if denominators == 1 { r.between(1, 2) } else { 1 };
-    let pieces = (0..pieces)
+    let pieces: Vec<Piece> = (0..pieces)
         .map(|_| {
             let how = [Contribution::Plain, Contribution::Negated, Contribution::Magnitude, Contribution::Remainder];
             let factor = r.flip().then(|| (r.operand(&mut case, "factor", &sizes), r.one_of(&how)));
-            Piece { factor, output: case.output("output", len) }
+            let divide = r.flip().then(|| r.divide(&mut case, &sizes));
+            Piece { factor, divide, output: case.output("output", len) }
         })
         .collect();
-    case.step(Step::Quotient(Quotient { denominator, share, pieces, len }));
+    let mut step = Quotient { denominator, share, pieces, len };
+    if step.buffers() > Quotient::MOST_BUFFERS {
+        step.pieces.iter_mut().for_each(|piece| piece.divide = None);
+    }
+    case.step(Step::Quotient(step));
     case
 }
 

@@ -132,14 +132,13 @@ impl State<'_> {
             Step::Quotient(q) => {
                 let piece = |p: &Piece, i: usize| {
                     let z = q.denominator.iter().map(|o| self.operand(o, i)).sum();
-                    let share = self.share(&q.share, i, z);
-                    share
-                        * p.factor.map_or(1.0, |(operand, how)| match how {
-                            Contribution::Plain => self.operand(&operand, i),
-                            Contribution::Negated => -self.operand(&operand, i),
-                            Contribution::Magnitude => self.operand(&operand, i).abs(),
-                            Contribution::Remainder => z - self.operand(&operand, i),
-                        })
+                    let factor = p.factor.map_or(1.0, |(operand, how)| match how {
+                        Contribution::Plain => self.operand(&operand, i),
+                        Contribution::Negated => -self.operand(&operand, i),
+                        Contribution::Magnitude => self.operand(&operand, i).abs(),
+                        Contribution::Remainder => z - self.operand(&operand, i),
+                    });
+                    self.divide(&p.divide, i, self.share(&q.share, i, z) * factor)
                 };
                 let mut pieces: Vec<Vec<f64>> =
                     q.pieces.iter().map(|p| (0..q.len).map(|i| piece(p, i)).collect()).collect();
