@@ -9,7 +9,10 @@ mod canonize;
 mod op;
 pub(crate) mod shape;
 
+use std::sync::Arc;
+
 use crate::error::{Error, Result};
+use crate::tensor::Tensor;
 
 pub use axis_map::AxisMap;
 pub use builder::NetworkBuilder;
@@ -124,6 +127,29 @@ impl Network {
         };
         let own = self.value(output).shape.first().and_then(|d| d.fixed()).unwrap_or(1);
         Some(if self.inputs.iter().all(|i| first(i) == Some(own)) { own } else { 1 })
+    }
+
+    /// The same network with other weights: each constant of each node (weights, biases, scales) becomes what `change` makes of
+    /// it, a tensor of the same shape.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming the node whose constant changed its shape.
+    pub fn map_weights(&self, mut change: impl FnMut(&Node, &Tensor) -> Tensor) -> Result<Network> {
+        let mut network = self.clone();
+        for (node, old) in network.nodes.iter_mut().zip(&self.nodes) {
+            for constant in node.op.constants_mut() {
+                let changed = change(old, constant);
+                if changed.shape() != constant.shape() {
+                    let (was, is) = (constant.shape(), changed.shape());
+                    return Err(Error::Input(format!(
+                        "{}: node \"{}\": a constant of shape {was:?} cannot become one of shape {is:?}",
+                        self.name, old.name
+                    )));
+                }
+                *constant = Arc::new(changed);
+            }
+        }
+        Ok(network)
     }
 
     /// Number of constants (weights, biases, scales) in the network.

@@ -293,6 +293,17 @@ impl Op {
             _ => Vec::new(),
         }
     }
+
+    /// The same, to be changed.
+    pub(crate) fn constants_mut(&mut self) -> Vec<&mut Arc<Tensor>> {
+        match self {
+            Op::Conv(c) | Op::ConvTranspose(c) => std::iter::once(&mut c.weight).chain(&mut c.bias).collect(),
+            Op::Dense(d) => std::iter::once(&mut d.weight).chain(&mut d.bias).collect(),
+            Op::Affine(a) => a.scale.iter_mut().chain(&mut a.shift).collect(),
+            Op::Activation(Activation::PRelu { slope }) => vec![slope],
+            _ => Vec::new(),
+        }
+    }
 }
 
 impl Activation {
