@@ -1,6 +1,6 @@
 // seed: the relevance a backward pass starts from. For each sample: `amount` at one index, −amount at another for a
 // contrast, 0 elsewhere. The index is given, or is that of the value with exactly `rank` values before it when sorted by
-// falling value, then by rising index. Samples of kind VECTOR were uploaded and stay as they are; of kind MASK ones and zeros
+// falling value, then by rising index; NONE is no index. Samples of kind VECTOR were uploaded and stay as they are; of kind MASK ones and zeros
 // were uploaded, and `amount` replaces the ones.
 //
 // Shapes: logits, output: samples × sample_len; requests: one (kind, index or rank, index against, whether the amount is

@@ -45,7 +45,9 @@ pub use explain::{
     Backend, Conservation, DeviceInfo, Explainer, Explanation, LayerConservation, LayerDetail, Memory, Precision,
     Predictor, Target, TargetExplanation, estimate_memory,
 };
-pub use network::{Activation, Affine, AxisMap, Conv, Dense, Dim, MaxPool, Network, NetworkBuilder, Op, ValueId};
+pub use network::{
+    Activation, Affine, AxisMap, Conv, Dense, Dim, MaxPool, Network, NetworkBuilder, OneClassSvm, Op, ValueId,
+};
 pub use onnx::OnnxOptions;
 pub use plan::{ConservationDetail, SeedAmount};
 pub use rules::{

@@ -44,5 +44,5 @@ macro_rules! kernels {
 
 kernels! {
     linear_forward linear_adjoint quotient resample transpose max_pool activation activation_adjoint binary softmax lrn
-    lrn_adjoint sample_rms sample_sum seed
+    lrn_adjoint distances distances_adjoint sample_rms sample_sum seed
 }

@@ -80,7 +80,7 @@ macro_rules! kernels {
 
 kernels! {
     quotient resample transpose max_pool activation activation_adjoint binary softmax lrn lrn_adjoint sample_rms
-    sample_sum seed
+    sample_sum seed distances distances_adjoint
 }
 
 /// Any body of the linear kernels, made for this machine or another one. Tiles for hardware take software long to compile.

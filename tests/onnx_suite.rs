@@ -241,7 +241,7 @@ fn document() -> String {
         "# Operators\n\n\
         Written by `tests/onnx_suite.rs` from the table that the reader of ONNX files is driven by and from what became of\n\
         the operator test cases of the ONNX project; see there for how to write it anew.\n\n\
-        Files of the operator sets 7 to 28 are read. Of the suite's {} cases {} are computed, on the CPU (float64 and\n\
+        Files of the operator sets 7 to 28 are read, and of ai.onnx.ml 1 to 5. Of the suite's {} cases {} are computed, on the CPU (float64 and\n\
         float32) and on the GPU, within its tolerances (|got − want| ≤ 1e-7 + 1e-3·|want|; bfloat16 outputs 2⁻⁷·|want|);\n\
         {} use a supported operator in a way that is refused, and {} an operator that is not supported. A refusal is an\n\
         error when the file is read that names node, operator and what is not supported. The suite gives weights and shapes\n\
@@ -260,10 +260,17 @@ fn document() -> String {
         let passed: Vec<&Line> = own.iter().copied().filter(|l| l.outcome == "passed").collect();
         let opsets: BTreeSet<i64> = passed.iter().map(|l| l.opset).collect();
         let opsets: Vec<String> = opsets.iter().map(i64::to_string).collect();
-        let (name, attributes, relevance) = (operator.name, operator.attributes.join(", "), operator.relevance);
+        let (attributes, relevance) = (operator.attributes.join(", "), operator.relevance);
+        let name = match operator.domain {
+            "" => operator.name.to_string(),
+            domain => format!("{} ({domain})", operator.name),
+        };
         let (passed, all) = (passed.len(), own.len());
-        let forward =
-            if relevance.starts_with("of constants") { "folded".to_string() } else { format!("{passed} of {all}") };
+        let forward = match all {
+            _ if relevance.starts_with("of constants") => "folded".to_string(),
+            0 if !operator.domain.is_empty() => "the suite has none".to_string(),
+            _ => format!("{passed} of {all}"),
+        };
         writeln!(text, "| {name} | {attributes} | {forward} | {} | {relevance} |", opsets.join(", ")).unwrap();
     }
     text +=

@@ -43,8 +43,8 @@ pub struct ExplainArgs {
     #[command(flatten)]
     pub rules: RuleArgs,
     /// What to explain: best, top:K, a class's number or label, A~B (why A rather than B), CLASS@ROWxCOLUMN (a class at a
-    /// position of an output that has positions; A:B is a range, : all of them, and values are summed), or several with
-    /// commas between them
+    /// position of an output that has positions; A:B is a range, : all of them, and values are summed), outlier or inlier
+    /// (of a one-class support vector machine), or several with commas between them
     #[arg(long, short, default_value = "best", help_heading = "Target")]
     pub target: String,
     /// The relevance to start with: the output's value, or 1

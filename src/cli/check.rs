@@ -52,7 +52,7 @@ pub fn check(args: &CheckArgs) -> Result<ExitCode> {
     let output = explain::output(network, args.output.as_deref())?;
     let fixed = network.fixed_batch(output);
     let shape = items::sample_shape(&network.value(output).shape, fixed);
-    let targets = targets::parse(&args.target, &model.labels, &shape)?;
+    let targets = targets::parse(&args.target, &model.labels, &shape, network.outlier_score(output).is_some())?;
 
     let input = input(args, &model, fixed)?;
     let composite = model.composite(&args.rules, input.photo.is_some())?;

@@ -41,7 +41,7 @@ pub fn explain(args: &ExplainArgs) -> Result<ExitCode> {
     let fixed = network.fixed_batch(output);
     let shape = items::sample_shape(&network.value(output).shape, fixed);
     let values: usize = shape.iter().product();
-    let targets = targets::parse(&args.target, &model.labels, &shape)?;
+    let targets = targets::parse(&args.target, &model.labels, &shape, network.outlier_score(output).is_some())?;
     if !model.labels.is_empty() && model.labels.len() != values {
         eprintln!("warning: there are {} labels for an output of {values} values", model.labels.len());
     }

@@ -87,6 +87,7 @@ fn multiply_adds(network: &Network, index: usize) -> u64 {
         Op::Conv(conv) => volume(node.output) * per_row(conv.weight.shape()),
         Op::ConvTranspose(conv) => volume(node.inputs[0]) * per_row(conv.weight.shape()),
         Op::Dense(dense) => volume(node.output) * per_row(dense.weight.shape()),
+        Op::Distances(distances) => volume(node.output) * per_row(distances.vectors.shape()),
         Op::Affine(affine) if affine.scale.is_some() => volume(node.output),
         _ => 0,
     }

@@ -32,6 +32,8 @@ pub struct Writer<'a> {
     output: Vec<usize>,
     /// Whether a softmax of the output gives probabilities.
     softmax: bool,
+    /// Whether the explained output is an outlier score.
+    one_class: bool,
     /// Files that must not be overwritten.
     inputs: HashSet<PathBuf>,
 }
@@ -48,7 +50,8 @@ impl<'a> Writer<'a> {
         let inputs = inputs.iter().filter_map(|p| p.canonicalize().ok()).collect();
         let output_shape = sample_shape(shape, model.network.fixed_batch(output));
         let softmax = output_shape.len() == 1 && output_shape[0] > 1 && !ends_in_activation(&model.network, output);
-        Writer { args, model, targets, output: output_shape, softmax, inputs }
+        let one_class = model.network.outlier_score(output).is_some();
+        Writer { args, model, targets, output: output_shape, softmax, one_class, inputs }
     }
 
     /// Writes the files of one item, whose samples begin at `first` of the explanation's `total`.
@@ -187,6 +190,9 @@ impl<'a> Writer<'a> {
         if let Some(label) = self.model.labels.get(class) {
             return Some(label.to_string());
         }
+        if self.one_class {
+            return Some("outlier score".to_string());
+        }
         if self.output.len() < 2 {
             return None;
         }
@@ -219,7 +225,7 @@ impl<'a> Writer<'a> {
                 text.push_str(&format!(
                     "\n  {:<10}{}: relevance {:.6} of {:.6}",
                     "explained",
-                    if target.target.contains("-vs-") { target.target.clone() } else { name(&target.class) },
+                    if says_all(&target.target) { target.target.clone() } else { name(&target.class) },
                     target.relevance_sum,
                     target.seed
                 ));
@@ -240,6 +246,11 @@ impl<'a> Writer<'a> {
         }
         text.trim_end().to_string()
     }
+}
+
+/// Whether a target's name says more than that of the class it was found at.
+fn says_all(target: &str) -> bool {
+    target.contains("-vs-") || matches!(target, "outlier" | "inlier")
 }
 
 /// Whether the output comes out of an activation (a sigmoid, say): it holds no logits then.

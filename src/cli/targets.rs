@@ -16,12 +16,13 @@ pub struct NamedTarget {
 }
 
 /// Reads `best`, `top:K`, a number, a label, `A~B`, `CLASS@POSITIONS`, or several with commas between them, for an output whose
-/// samples have a shape. A label that holds a comma may stand alone.
-pub fn parse(text: &str, labels: &Labels, shape: &[usize]) -> Result<Vec<NamedTarget>> {
+/// samples have a shape; `outlier` and `inlier` where it is the score of a one-class machine. A label that holds a comma may
+/// stand alone.
+pub fn parse(text: &str, labels: &Labels, shape: &[usize], one_class: bool) -> Result<Vec<NamedTarget>> {
     let mut targets: Vec<NamedTarget> = Vec::new();
     let whole = labels.find(text).is_ok();
     for part in text.split(',').filter(|_| !whole).chain(whole.then_some(text)) {
-        for mut target in one(part.trim(), labels, shape)? {
+        for mut target in one(part.trim(), labels, shape, one_class)? {
             let same = |t: &NamedTarget| t.target == target.target && t.name.trim_end_matches('_') == target.name;
             if targets.contains(&target) || targets.iter().any(same) {
                 continue;
@@ -36,11 +37,18 @@ pub fn parse(text: &str, labels: &Labels, shape: &[usize]) -> Result<Vec<NamedTa
     Ok(targets)
 }
 
-fn one(text: &str, labels: &Labels, shape: &[usize]) -> Result<Vec<NamedTarget>> {
+fn one(text: &str, labels: &Labels, shape: &[usize], one_class: bool) -> Result<Vec<NamedTarget>> {
     let values = shape.iter().product();
     let named = |name: &str, target: Target| NamedTarget { name: slug(name), target };
     if text == "best" {
         return Ok(vec![named("best", Target::Best)]);
+    }
+    if let Some(target) = outlier(text).filter(|_| labels.find(text).is_err()) {
+        if one_class {
+            return Ok(vec![named(text, target)]);
+        }
+        let what = format!("--target {text}: the output is not the score of a one-class support vector machine (RBF)");
+        return Err(Usage(what).into());
     }
     if let Some(count) = text.strip_prefix("top:") {
         let count = count.parse().ok().filter(|k| (1..=values).contains(k));
@@ -66,6 +74,15 @@ fn one(text: &str, labels: &Labels, shape: &[usize]) -> Result<Vec<NamedTarget>>
     // The label as the list has it, or the number.
     let name = if text.parse::<i64>().is_ok() { text } else { labels.get(class).unwrap_or(text) };
     Ok(vec![named(name, Target::Index(class))])
+}
+
+/// The two sides of a one-class machine.
+fn outlier(text: &str) -> Option<Target> {
+    match text {
+        "outlier" => Some(Target::Outlier),
+        "inlier" => Some(Target::Inlier),
+        _ => None,
+    }
 }
 
 /// A class over `ROWxCOLUMN`: for each axis after that of classes a position, a range A:B of which either may be left out, or
@@ -117,7 +134,7 @@ mod tests {
 
     fn read(text: &str) -> Result<Vec<(String, Target)>> {
         let labels = Labels::from_text("tabby\ntiger_cat\nnail, drawing pin\nbus\na b\na/b");
-        Ok(parse(text, &labels, &[6])?.into_iter().map(|t| (t.name, t.target)).collect())
+        Ok(parse(text, &labels, &[6], false)?.into_iter().map(|t| (t.name, t.target)).collect())
     }
 
     #[test]
@@ -141,7 +158,8 @@ mod tests {
     #[test]
     fn positions_are_read() {
         let labels = Labels::from_text("road\ncat@home");
-        let read = |text: &str| parse(text, &labels, &[2, 2, 3]).map(|t| (t[0].name.clone(), t[0].target.clone()));
+        let read =
+            |text: &str| parse(text, &labels, &[2, 2, 3], false).map(|t| (t[0].name.clone(), t[0].target.clone()));
         let sum = |name: &str, indices: &[usize]| (name.to_string(), Target::Sum(indices.to_vec()));
         assert_eq!(read("road@1x2").unwrap(), sum("road-at-1x2", &[5]));
         assert_eq!(read("1@:x1:").unwrap(), sum("cat_home-at-tox1to", &[7, 8, 10, 11]));
@@ -158,6 +176,19 @@ mod tests {
             let error = read(text).unwrap_err();
             assert!(error.is::<Usage>() && error.to_string().contains(want), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn the_sides_of_a_one_class_machine_are_read() {
+        let none = Labels::default();
+        let read = |one_class: bool| parse("outlier,inlier", &none, &[1], one_class);
+        let targets: Vec<_> = read(true).unwrap().into_iter().map(|t| (t.name, t.target)).collect();
+        assert_eq!(targets, [("outlier".to_string(), Target::Outlier), ("inlier".to_string(), Target::Inlier)]);
+        let error = read(false).unwrap_err();
+        assert!(error.is::<Usage>() && error.to_string().contains("not the score of a one-class"), "{error}");
+        // A class of that name is meant before them.
+        let labels = Labels::from_text("inlier\noutlier");
+        assert_eq!(parse("outlier", &labels, &[2], false).unwrap()[0].target, Target::Index(1));
     }
 
     #[test]

@@ -335,7 +335,10 @@ impl Layouts {
             }
             Step::SampleRms(s) => self.of(s.source).is_none_or(|l| l.is_full() && l.sample_len() == s.sample_len),
             Step::SampleSum(s) => self.of(s.source).is_none_or(|l| l.is_full() && l.sample_len() == s.sample_len),
-            Step::Transpose(_) | Step::Softmax(_) | Step::Lrn(_) | Step::LrnAdjoint(_) | Step::Seed(_) => {
+            Step::Transpose(_) | Step::Softmax(_) | Step::Lrn(_) | Step::LrnAdjoint(_) => {
+                plain(&step.reads()) && plain(&step.writes())
+            }
+            Step::Distances(_) | Step::DistancesAdjoint(_) | Step::Seed(_) => {
                 plain(&step.reads()) && plain(&step.writes())
             }
         };

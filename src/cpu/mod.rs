@@ -21,6 +21,8 @@ mod columns;
 mod convolve;
 mod dense;
 mod depthwise;
+mod distances;
+mod distances_adjoint;
 mod finish;
 mod layout;
 mod linear;
@@ -218,6 +220,8 @@ fn run_step<T: Vector>(
         Step::Softmax(s) => memory.write(s.output, |m, y| softmax::run(s, m, y)),
         Step::Lrn(s) => memory.write(s.output, |m, y| lrn::run(s, m, y)),
         Step::LrnAdjoint(s) => memory.write(s.output, |m, y| lrn_adjoint::run(s, m, y)),
+        Step::Distances(s) => memory.write(s.output, |m, y| distances::run(s, m, y)),
+        Step::DistancesAdjoint(s) => memory.write(s.output, |m, y| distances_adjoint::run(s, m, y)),
         Step::SampleRms(s) => memory.write(s.output, |m, y| sample_rms::run(s, m, y)),
         Step::SampleSum(s) => memory.write(s.output, |m, y| sample_sum::run(s, m, y)),
         Step::Seed(s) => memory.write(s.output, |m, y| seed::run(s, requests, m, y)),

@@ -21,6 +21,7 @@ pub(super) fn run<T: Real>(step: &Seed, requests: &[SeedRequest], memory: &Memor
                 output[index] = amount(a, index);
             }
             SeedRequest::Index { index, amount: a } => output[*index] = amount(a, *index),
+            SeedRequest::Negated { index, amount: a } => output[*index] = -amount(a, *index),
             SeedRequest::Contrast { toward, against, amount: a } => {
                 output[*toward] += amount(a, *toward);
                 output[*against] += -amount(a, *against);

@@ -11,7 +11,8 @@ use crate::tensor::Tensor;
 /// The relevance of some samples' inputs for some targets.
 #[derive(Clone, Debug)]
 pub struct Explanation {
-    /// The explained output, samples first: the logits where the network ends in a softmax.
+    /// The explained output, samples first: the logits where the network ends in a softmax, outlier scores where it ends in a
+    /// one-class support vector machine.
     pub output: Tensor,
     /// One entry for each target, in order.
     pub targets: Vec<TargetExplanation>,

@@ -151,13 +151,9 @@ impl Explainer {
     /// An explanation for each batch.
     fn explain_in_batches(&mut self, inputs: &[Tensor], targets: &[Target]) -> Result<Vec<Explanation>> {
         let plan = &self.built.plan;
-        let port = &plan.outputs[0];
-        let values = port.shape.iter().product::<usize>() / plan.batch;
         let batches = batches(&plan.inputs, inputs, plan.batch, self.network.name())?;
         let samples = batches.iter().map(|b| b.samples).sum();
-        for target in targets {
-            target.check(values, samples, &port.name)?;
-        }
+        self.check_targets(targets, samples)?;
         let seed = self.seed;
         let mut explanations = Vec::new();
         let mut take = |run: RunOutput, first: usize, count: usize| {
@@ -168,6 +164,17 @@ impl Explainer {
         let executor = running(&mut self.built.executor)?;
         in_batches(executor, &batches, plan.batch, requests, &mut take)?;
         Ok(explanations)
+    }
+
+    fn check_targets(&self, targets: &[Target], samples: usize) -> Result<()> {
+        let port = &self.built.plan.outputs[0];
+        let values = port.shape.iter().product::<usize>() / self.built.plan.batch;
+        targets.iter().try_for_each(|target| target.check(values, samples, &port.name))?;
+        if targets.iter().any(Target::is_of_one_class) && self.network.outlier_score(self.options.output).is_none() {
+            let what = "outlier and inlier are targets of one-class support vector machines with the RBF kernel";
+            return Err(Error::Target(format!("{}: {what}, which this network is not", self.network.name())));
+        }
+        Ok(())
     }
 
     /// Prepares for another try after an error that fewer samples at once may avoid: full memory, or a device that was lost,
@@ -200,11 +207,7 @@ impl Explainer {
         let plan = &self.built.plan;
         let batches = batches(&plan.inputs, inputs, plan.batch, self.network.name())?;
         let Some(batch) = batches.first() else { return Ok(crate::plan::Timings::default()) };
-        let port = &plan.outputs[0];
-        let values = port.shape.iter().product::<usize>() / plan.batch;
-        for target in targets {
-            target.check(values, batch.samples, &port.name)?;
-        }
+        self.check_targets(targets, batch.samples)?;
         let requests = requests(targets, self.seed, 0, batch.samples, plan.batch);
         Ok(running(&mut self.built.executor)?.run_timed(&batch.inputs, &requests)?.1)
     }

@@ -24,6 +24,10 @@ pub enum Target {
     Difference(usize, usize),
     /// The sum of the values at several indices, each counted once: a class over a region, for one ([`Target::region`]).
     Sum(Vec<usize>),
+    /// Why is it an outlier? The outlier score o(x) of a one-class support vector machine: the distance from what it knows.
+    Outlier,
+    /// Why is it none? The negative of the outlier score, −o(x).
+    Inlier,
     /// Any starting relevance, as many values as a sample's output has.
     Vector(Vec<f64>),
 }
@@ -57,6 +61,11 @@ impl Target {
         Ok(Target::Sum(indices))
     }
 
+    /// Whether only a one-class machine has the target.
+    pub(super) fn is_of_one_class(&self) -> bool {
+        matches!(self, Target::Outlier | Target::Inlier)
+    }
+
     /// Checks the target against an output of `values` values for each of `samples` samples.
     pub(super) fn check(&self, values: usize, samples: usize, output: &str) -> Result<()> {
         let inside = |index: usize| {
@@ -68,7 +77,7 @@ impl Target {
             Err(Error::Target(what))
         };
         match self {
-            Target::Best => inside(0),
+            Target::Best | Target::Outlier | Target::Inlier => inside(0),
             Target::Top(index) | Target::Index(index) => inside(*index),
             Target::Each(indices) if indices.len() != samples => {
                 Err(Error::Target(format!("{} targets for {samples} samples", indices.len())))
@@ -97,6 +106,8 @@ impl Target {
             Target::Top(rank) => SeedRequest::Rank { rank: *rank, amount },
             Target::Index(index) => SeedRequest::Index { index: *index, amount },
             Target::Each(indices) => SeedRequest::Index { index: indices[sample], amount },
+            Target::Outlier => SeedRequest::Index { index: 0, amount },
+            Target::Inlier => SeedRequest::Negated { index: 0, amount },
             Target::Difference(toward, against) => SeedRequest::Contrast { toward: *toward, against: *against, amount },
             Target::Sum(indices) => SeedRequest::Sum { indices: Arc::from(indices.as_slice()), amount },
             Target::Vector(values) => SeedRequest::Vector(Arc::from(values.as_slice())),
@@ -114,6 +125,8 @@ impl Target {
             Target::Top(rank) => (ranked(output, *rank), value(ranked(output, *rank))),
             Target::Index(index) => (*index, value(*index)),
             Target::Each(indices) => (indices[sample], value(indices[sample])),
+            Target::Outlier => (0, value(0)),
+            Target::Inlier => (0, -value(0)),
             Target::Difference(a, b) => (*a, value(*a) - value(*b)),
             Target::Sum(indices) => {
                 let indices: BTreeSet<usize> = indices.iter().copied().collect();

@@ -45,6 +45,8 @@ pub(super) fn launch(step: &Step, maps: &mut Maps) -> Result<Option<Launch>> {
         Step::Softmax(s) => softmax(s)?,
         Step::Lrn(s) => lrn(s)?,
         Step::LrnAdjoint(s) => lrn_adjoint(s)?,
+        Step::Distances(s) => distances(s)?,
+        Step::DistancesAdjoint(s) => distances_adjoint(s)?,
         Step::SampleRms(s) => sample("sample_rms", s.source, s.output, s.samples, s.sample_len, 0)?,
         Step::SampleSum(s) => sample("sample_sum", s.source, s.output, s.samples, s.sample_len, s.row * s.samples)?,
         Step::Seed(s) => seed(s)?,
@@ -423,6 +425,36 @@ fn lrn_adjoint(step: &LrnAdjoint) -> Result<Option<Launch>> {
     Ok(dispatch(len, ShaderKey::new("lrn_adjoint", vec![]), params, bindings, grid))
 }
 
+fn distances_params(step: &Distances, values: usize, grid: Grid) -> Result<DistancesParams> {
+    // What the vectors are read at must be a 32-bit number too.
+    u32_of(step.count.saturating_mul(step.len))?;
+    Ok(DistancesParams {
+        grid_width: grid.width,
+        values: u32_of(values)?,
+        count: u32_of(step.count)?,
+        len: u32_of(step.len)?,
+    })
+}
+
+fn distances(step: &Distances) -> Result<Option<Launch>> {
+    let values = step.rows * step.count;
+    let grid = Grid::of_items(values)?;
+    let bindings = vec![read(1, step.source), read(2, step.vectors), write(3, step.output)];
+    let params = distances_params(step, values, grid)?;
+    Ok(dispatch(values, ShaderKey::new("distances", vec![]), params, bindings, grid))
+}
+
+fn distances_adjoint(step: &DistancesAdjoint) -> Result<Option<Launch>> {
+    let forward = &step.forward;
+    let values = forward.rows * forward.len;
+    let grid = Grid::of_items(values)?;
+    let bindings =
+        vec![read(1, forward.source), read(2, forward.vectors), read(3, step.relevance), write(4, step.output)];
+    let flags = if step.gradient { vec!["GRADIENT"] } else { Vec::new() };
+    let params = distances_params(forward, values, grid)?;
+    Ok(dispatch(values, ShaderKey::new("distances_adjoint", flags), params, bindings, grid))
+}
+
 fn sample(
     kernel: &'static str,
     source: BufferId,
@@ -456,8 +488,11 @@ fn seed(step: &Seed) -> Result<Option<Launch>> {
 pub(super) fn permutations() -> Vec<ShaderKey> {
     let mut keys: Vec<ShaderKey> =
         ["transpose", "max_pool", "max_pool_adjoint", "lrn", "lrn_adjoint", "sample_rms", "sample_sum", "seed"]
+            .into_iter()
+            .chain(["distances", "distances_adjoint"])
             .map(|name| ShaderKey::new(name, vec![]))
-            .to_vec();
+            .collect();
+    keys.push(ShaderKey::new("distances_adjoint", vec!["GRADIENT"]));
     // Each names a buffer, beside a denominator, the relevance and an output.
     let named = ["TWO_OPERANDS", "MASK", "RMS", "FACTOR_0", "DIVIDE_0", "TWO_PIECES", "FACTOR_1", "DIVIDE_1"]
         .iter()

@@ -116,6 +116,13 @@ params! {
 }
 
 params! {
+    /// `distances`, `distances_adjoint`.
+    DistancesParams {
+        grid_width: u32, values: u32, count: u32, len: u32,
+    }
+}
+
+params! {
     /// `sample_rms`, `sample_sum`.
     SampleParams {
         grid_width: u32, samples: u32, sample_len: u32, first: u32,

@@ -8,6 +8,8 @@ const KIND_INDEX: u32 = 1;
 const KIND_CONTRAST: u32 = 2;
 const KIND_RANK: u32 = 3;
 const KIND_MASK: u32 = 4;
+/// Stands for no index.
+const NONE: u32 = u32::MAX;
 
 /// The requests of one target, encoded.
 #[derive(Debug, Default)]
@@ -27,6 +29,7 @@ pub(super) fn encode(requests: &[SeedRequest], sample_len: usize) -> EncodedSeed
             // No buffer has as many values as 32 bits can count.
             SeedRequest::Rank { rank, amount } => [KIND_RANK, *rank as u32, 0, logit(amount)],
             SeedRequest::Index { index, amount } => [KIND_INDEX, *index as u32, 0, logit(amount)],
+            SeedRequest::Negated { index, amount } => [KIND_CONTRAST, NONE, *index as u32, logit(amount)],
             SeedRequest::Contrast { toward, against, amount } => {
                 [KIND_CONTRAST, *toward as u32, *against as u32, logit(amount)]
             }

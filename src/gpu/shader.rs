@@ -12,6 +12,8 @@ const FILES: &[(&str, &str)] = &[
     ("activation.wgsl", include_str!("../../shaders/activation.wgsl")),
     ("activation_adjoint.wgsl", include_str!("../../shaders/activation_adjoint.wgsl")),
     ("binary.wgsl", include_str!("../../shaders/binary.wgsl")),
+    ("distances.wgsl", include_str!("../../shaders/distances.wgsl")),
+    ("distances_adjoint.wgsl", include_str!("../../shaders/distances_adjoint.wgsl")),
     ("linear_adjoint.wgsl", include_str!("../../shaders/linear_adjoint.wgsl")),
     ("linear_forward.wgsl", include_str!("../../shaders/linear_forward.wgsl")),
     ("lrn.wgsl", include_str!("../../shaders/lrn.wgsl")),

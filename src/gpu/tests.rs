@@ -127,6 +127,7 @@ fn parameters_lie_where_the_shaders_expect_them() {
     let windows = sized(params::WindowsParams::FIELDS, size_of::<params::WindowsParams>());
     let activation = sized(params::ActivationParams::FIELDS, size_of::<params::ActivationParams>());
     let lrn = sized(params::LrnParams::FIELDS, size_of::<params::LrnParams>());
+    let distances = sized(params::DistancesParams::FIELDS, size_of::<params::DistancesParams>());
     let sample = sized(params::SampleParams::FIELDS, size_of::<params::SampleParams>());
     let expected = HashMap::from([
         ("linear_forward", linear),
@@ -142,6 +143,8 @@ fn parameters_lie_where_the_shaders_expect_them() {
         ("softmax", sized(params::SoftmaxParams::FIELDS, size_of::<params::SoftmaxParams>())),
         ("lrn", lrn),
         ("lrn_adjoint", lrn),
+        ("distances", distances),
+        ("distances_adjoint", distances),
         ("sample_rms", sample),
         ("sample_sum", sample),
         ("seed", sized(params::SeedParams::FIELDS, size_of::<params::SeedParams>())),

@@ -81,7 +81,7 @@ impl NetworkBuilder {
 
     /// Adds a node whose output has a name of its own. Errors as [`NetworkBuilder::add`].
     pub(crate) fn add_named(&mut self, name: &str, output: &str, op: Op, inputs: &[ValueId]) -> Result<ValueId> {
-        let place = || format!("{}: node \"{name}\" ({})", self.network.name, op.name());
+        let place = || self.node_place(name, op.name());
         for constant in op.constants() {
             if let Some(at) = constant.first_non_finite() {
                 return Err(Error::malformed(place(), format!("weight {at} of {:?} is not finite", constant.shape())));
@@ -229,6 +229,11 @@ impl NetworkBuilder {
             }
         }
         super::canonize::canonize(network)
+    }
+
+    /// A message's place for a node.
+    pub(super) fn node_place(&self, name: &str, op: &str) -> String {
+        format!("{}: node \"{name}\" ({op})", self.network.name)
     }
 
     fn value(&mut self, name: &str, shape: Vec<Dim>) -> ValueId {

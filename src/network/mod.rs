@@ -8,6 +8,7 @@ mod builder;
 mod canonize;
 mod op;
 pub(crate) mod shape;
+mod svm;
 
 use std::sync::Arc;
 
@@ -16,8 +17,9 @@ use crate::tensor::Tensor;
 
 pub use axis_map::AxisMap;
 pub use builder::NetworkBuilder;
-pub use op::{Activation, Affine, Conv, Dense, Lrn, MaxPool, Op, Resample, ResampleKind};
+pub use op::{Activation, Affine, Conv, Dense, Distances, Lrn, MaxPool, Op, Resample, ResampleKind};
 pub use shape::Dim;
+pub use svm::OneClassSvm;
 
 /// Names a tensor of a [`Network`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -55,6 +55,13 @@ pub enum Op {
     },
     /// Local response normalisation across channels (axis 1).
     Lrn(Lrn),
+    /// Squared distances to vectors on the last axis, with an offset: `y_j = ‖x − u_j‖² + b_j`.
+    Distances(Distances),
+    /// Soft minimum over the last axis, which stays with size 1: `y = −(1/gamma)·log Σ_j exp(−gamma·x_j)`.
+    SoftMin {
+        /// How sharp it is: the larger, the nearer to the minimum. Above 0.
+        gamma: f64,
+    },
 }
 
 /// Attributes and constants of a convolution, or of the convolution whose adjoint a transposed convolution is.
@@ -85,6 +92,15 @@ pub struct Dense {
     pub weight: Arc<Tensor>,
     /// One value for each output.
     pub bias: Option<Arc<Tensor>>,
+}
+
+/// Squared distances to vectors on the last axis.
+#[derive(Clone, Debug)]
+pub struct Distances {
+    /// The vectors u: `outputs × inputs`.
+    pub vectors: Arc<Tensor>,
+    /// What is added to the distance to each vector. Relevance takes no notice of it: all goes to the distance.
+    pub offsets: Option<Arc<Tensor>>,
 }
 
 /// Element-wise `x·scale + shift` with constants that broadcast to the input (aligned at the last axis, size 1 on the
@@ -280,6 +296,8 @@ impl Op {
             Op::Softmax { log: false, .. } => "Softmax",
             Op::Softmax { log: true, .. } => "LogSoftmax",
             Op::Lrn(_) => "LRN",
+            Op::Distances(_) => "Distances",
+            Op::SoftMin { .. } => "SoftMin",
         }
     }
 
@@ -289,6 +307,7 @@ impl Op {
             Op::Conv(c) | Op::ConvTranspose(c) => std::iter::once(&c.weight).chain(&c.bias).collect(),
             Op::Dense(d) => std::iter::once(&d.weight).chain(&d.bias).collect(),
             Op::Affine(a) => a.scale.iter().chain(&a.shift).collect(),
+            Op::Distances(d) => std::iter::once(&d.vectors).chain(&d.offsets).collect(),
             Op::Activation(Activation::PRelu { slope }) => vec![slope],
             _ => Vec::new(),
         }

@@ -1,6 +1,6 @@
 //! Shapes with an open batch size, and what each op makes of them.
 
-use super::op::{Affine, Conv, Dense, MaxPool, Op, Resample};
+use super::op::{Affine, Conv, Dense, Distances, MaxPool, Op, Resample};
 use crate::tensor::Tensor;
 
 /// The size of one axis.
@@ -93,6 +93,8 @@ pub(crate) fn infer(op: &Op, inputs: &[&[Dim]]) -> Result<Vec<Dim>, String> {
         Op::ConvTranspose(conv) => transposed_convolution(conv, x),
         Op::Dense(dense) => dense_layer(dense, x),
         Op::Affine(affine) => affine_layer(affine, x),
+        Op::Distances(distances) => distance_layer(distances, x),
+        Op::SoftMin { gamma } => soft_min(*gamma, x),
         Op::Activation(super::Activation::PRelu { slope }) => {
             let channels = x.get(1).copied().and_then(Dim::fixed).unwrap_or(1);
             if slope.len() != 1 && slope.len() != channels {
@@ -279,6 +281,30 @@ fn dense_layer(dense: &Dense, x: &[Dim]) -> Result<Vec<Dim>, String> {
     let mut shape = x.to_vec();
     shape[x.len() - 1] = Dim::Fixed(outputs);
     Ok(shape)
+}
+
+fn distance_layer(distances: &Distances, x: &[Dim]) -> Result<Vec<Dim>, String> {
+    let &[outputs, inputs] = distances.vectors.shape() else {
+        return Err(format!("vectors of shape {:?} are not a matrix", distances.vectors.shape()));
+    };
+    if x.last() != Some(&Dim::Fixed(inputs)) {
+        return Err(format!("vectors of {inputs} values do not fit the last axis of {}", display(x)));
+    }
+    match &distances.offsets {
+        Some(offsets) if offsets.shape() != [outputs] => {
+            Err(format!("offsets of shape {:?} for {outputs} vectors", offsets.shape()))
+        }
+        _ => Ok([&x[..x.len() - 1], &[Dim::Fixed(outputs)]].concat()),
+    }
+}
+
+fn soft_min(gamma: f64, x: &[Dim]) -> Result<Vec<Dim>, String> {
+    if !(gamma > 0.0 && gamma.is_finite()) {
+        return Err(format!("gamma is {gamma}: it has to be a number above 0"));
+    }
+    let last = x.len().checked_sub(1).ok_or("a scalar has no axis")?;
+    fixed_axis(x, last)?;
+    Ok([&x[..last], &[Dim::Fixed(1)]].concat())
 }
 
 fn affine_layer(affine: &Affine, x: &[Dim]) -> Result<Vec<Dim>, String> {

@@ -16,6 +16,8 @@ use crate::network::{Dim, Network, NetworkBuilder, Op, ValueId};
 
 /// The oldest and newest operator set of the default domain that the table of [`ops`] was checked against.
 const OPSETS: std::ops::RangeInclusive<i64> = 7..=28;
+/// The versions of the domain of classical machine learning whose operators of the table are the same.
+const ML_OPSETS: std::ops::RangeInclusive<i64> = 1..=5;
 
 /// Turns a parsed file into a network. `folder` is where external data lies, `file` is for messages.
 pub(super) fn import(model: ModelProto, file: &str, folder: Option<&Path>, options: &OnnxOptions) -> Result<Network> {
@@ -30,7 +32,7 @@ pub(super) fn import(model: ModelProto, file: &str, folder: Option<&Path>, optio
             return Err(Error::malformed(file, format!("two initializers are called \"{name}\"")));
         }
     }
-    let outputs: Vec<String> = output.iter().map(|o| o.name.clone().unwrap_or_default()).collect();
+    let outputs = explicable(&output);
     // Before IR version 4, constants were listed as inputs too.
     let inputs: Vec<&ValueInfoProto> =
         input.iter().filter(|i| !constants.contains_key(i.name.as_deref().unwrap_or_default())).collect();
@@ -130,9 +132,33 @@ fn finish(mut builder: NetworkBuilder, file: &str, outputs: &[String], items: &H
     builder.build()
 }
 
+/// The names of the outputs that relevance can start from. Those of integers or text, a class's label or its number, are left
+/// out where there are others.
+fn explicable(outputs: &[ValueInfoProto]) -> Vec<String> {
+    let floats = |o: &&ValueInfoProto| {
+        // What is no tensor (a list of maps from classes to probabilities) is left to be refused.
+        let tensor = o.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
+        let kind = tensor.and_then(|t| t.elem_type);
+        let discrete =
+            [DataType::UINT8, DataType::INT8, DataType::INT32, DataType::INT64, DataType::BOOL, DataType::STRING];
+        kind.is_none_or(|kind| !discrete.contains(&kind))
+    };
+    let name = |o: &ValueInfoProto| o.name.clone().unwrap_or_default();
+    let kept: Vec<String> = outputs.iter().filter(floats).map(name).collect();
+    if kept.is_empty() { outputs.iter().map(name).collect() } else { kept }
+}
+
 fn opset(model: &ModelProto, file: &str) -> Result<i64> {
+    let ml = model.opset_import.iter().find(|o| o.domain.as_deref() == Some(ops::ML)).and_then(|o| o.version);
+    if let Some(version) = ml.filter(|version| !ML_OPSETS.contains(version)) {
+        let help = format!("versions {} to {} are", ML_OPSETS.start(), ML_OPSETS.end());
+        return Err(Error::unsupported(file, format!("operator set {version} of the domain {}", ops::ML), help));
+    }
     let default = |domain: Option<&str>| matches!(domain.unwrap_or_default(), "" | "ai.onnx");
     let found = model.opset_import.iter().find(|o| default(o.domain.as_deref())).and_then(|o| o.version);
+    // Without a node of the default operator set there need be no version of it, and none matters.
+    let nodes = || model.graph.iter().flat_map(|graph| &graph.node);
+    let found = found.or(ml.filter(|_| !nodes().any(|n| default(n.domain.as_deref()))).map(|_| *OPSETS.end()));
     if found.is_none()
         && let Some(other) = model.opset_import.iter().find_map(|o| o.domain.as_deref().filter(|d| !d.is_empty()))
     {
@@ -172,16 +198,21 @@ fn located(error: Error, file: &str, place: &str) -> Error {
 fn entry(node: &NodeProto, place: &str) -> Result<&'static Entry> {
     let op = node.op_type.as_deref().unwrap_or_default();
     let domain = node.domain.as_deref().unwrap_or_default();
-    if !matches!(domain, "" | "ai.onnx") {
-        let help = "only the default operator set of ONNX is";
+    let domain = if domain == "ai.onnx" { "" } else { domain };
+    if !matches!(domain, "" | ops::ML) {
+        let help = format!("only the default operator set of ONNX is, and some of {}", ops::ML);
         return Err(Error::unsupported(place, format!("{op} of the domain {domain}"), help));
     }
-    let Some(entry) = ops::find(op) else {
+    let Some(entry) = ops::find(domain, op) else {
+        if domain == ops::ML {
+            let help = format!("of this domain are: {}", ops::names(domain).collect::<Vec<_>>().join(", "));
+            return Err(Error::unsupported(place, format!("{op} of the domain {domain}"), help));
+        }
         let help = match op {
             "LSTM" | "GRU" | "RNN" => "recurrent layers cannot be explained yet".to_string(),
             "If" | "Loop" | "Scan" => "the graph must not branch; simplify the model before it is loaded".to_string(),
             _ => {
-                let near = crate::text::nearest(op, ops::names(), 3).join(", ");
+                let near = crate::text::nearest(op, ops::names(domain), 3).join(", ");
                 format!("supported operators with the most similar names: {near}")
             }
         };

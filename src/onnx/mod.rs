@@ -50,6 +50,8 @@ pub struct OnnxOptions {
 pub struct OnnxOperator {
     /// Its name.
     pub name: &'static str,
+    /// Its domain: empty for the default one, `ai.onnx.ml` for classical machine learning.
+    pub domain: &'static str,
     /// The attributes that are read; any other is an error.
     pub attributes: &'static [&'static str],
     /// What relevance does at it.
@@ -58,11 +60,16 @@ pub struct OnnxOperator {
 
 /// The operators of ONNX that networks may have, linear layers first.
 pub fn operators() -> Vec<OnnxOperator> {
-    ops::all().map(|e| OnnxOperator { name: e.name, attributes: e.attributes, relevance: e.relevance }).collect()
+    let operator = |e: &ops::Entry| {
+        let ops::Entry { name, domain, attributes, relevance, .. } = *e;
+        OnnxOperator { name, domain, attributes, relevance }
+    };
+    ops::all().map(operator).collect()
 }
 
 impl Network {
-    /// Reads an ONNX file: operator sets 7 to 28 of the default domain, weights inside or in files beside it.
+    /// Reads an ONNX file: operator sets 7 to 28 of the default domain, weights inside or in files beside it. Outputs of integers
+    /// or text (a class's label) are left out where there are others.
     ///
     /// A leading dynamic axis of an input is the batch. Other dynamic axes need [`Network::from_onnx_with`].
     ///

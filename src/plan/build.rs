@@ -18,7 +18,7 @@ pub struct PlanOptions {
     /// Number of samples in a run; at least 1. A network without an open batch axis has its own; where an input, the output
     /// or a wanted layer does not begin with the batch axis, samples run one by one.
     pub batch: usize,
-    /// The output to explain; a softmax behind it is left out.
+    /// The output to explain; a softmax there is left out, and so is what makes a score of a one-class machine's outlier score.
     pub output: ValueId,
     /// Tensors inside the network whose relevance is wanted too.
     pub layers: Vec<ValueId>,
@@ -55,7 +55,7 @@ impl Plan {
     /// go through something that has no rule, [`Error::Input`] for a layer the explained output does not depend on.
     pub fn explain(network: &Network, composite: &Composite, options: &PlanOptions) -> Result<Plan> {
         let rules = composite.assign(network)?;
-        let explained = before_softmax(network, options.output);
+        let explained = explained(network, options.output);
         let live = live(network, &[explained]);
         let facts = Facts::of(network, &rules, explained, &live);
         check_rms(network, composite, &rules)?;
@@ -145,7 +145,7 @@ fn check_rms(network: &Network, composite: &Composite, rules: &[LayerRule]) -> R
     for (node, rule) in network.nodes().iter().zip(rules) {
         let rms = match rule {
             LayerRule::Linear(rule) => rule.stabiliser.kind == Rms,
-            LayerRule::Pooling(_) | LayerRule::Residual(_) | LayerRule::Normalisation(_) => {
+            LayerRule::Pooling(_) | LayerRule::Residual(_) | LayerRule::Normalisation(_) | LayerRule::Distance(_) => {
                 composite.stabiliser.kind == Rms
             }
             _ => false,
@@ -313,9 +313,15 @@ impl Planner<'_> {
     }
 }
 
+/// The tensor that is explained for an output: the outlier score of a one-class machine, the logits before a softmax, or else
+/// the output itself.
+pub(super) fn explained(network: &Network, output: ValueId) -> ValueId {
+    network.outlier_score(output).unwrap_or_else(|| before_softmax(network, output))
+}
+
 /// Follows a tensor back through a softmax at the output, and what behind it keeps the order of values, to the logits. Where
 /// the softmax stands between a transpose and its inverse, they are what goes into the transpose.
-pub(super) fn before_softmax(network: &Network, output: ValueId) -> ValueId {
+fn before_softmax(network: &Network, output: ValueId) -> ValueId {
     let mut value = output;
     let mut moved: Option<&[usize]> = None;
     while let Some(node) = network.producer(value) {

@@ -98,7 +98,7 @@ fn requests(plan: &Plan, requests: &[SeedRequest]) -> Result<()> {
     for (len, (sample, request)) in seeds.flat_map(|s| requests.iter().enumerate().map(|r| (s.sample_len, r))) {
         let index = match request {
             SeedRequest::Rank { rank, .. } => *rank,
-            SeedRequest::Index { index, .. } => *index,
+            SeedRequest::Index { index, .. } | SeedRequest::Negated { index, .. } => *index,
             SeedRequest::Contrast { toward, against, .. } => *toward.max(against),
             SeedRequest::Sum { indices, .. } => indices.iter().copied().max().unwrap_or(0),
             SeedRequest::Vector(values) if values.len() != len => {
@@ -279,6 +279,20 @@ impl Checker<'_> {
                 self.real("source", f.source, product(&sizes))?;
                 self.real("relevance", l.relevance, product(&sizes))?;
                 self.real("output", l.output, product(&sizes))
+            }
+            Step::Distances(d) => {
+                positive("sizes", &[d.rows, d.count, d.len])?;
+                self.real("source", d.source, product(&[d.rows, d.len]))?;
+                self.real("vectors", d.vectors, product(&[d.count, d.len]))?;
+                self.real("output", d.output, product(&[d.rows, d.count]))
+            }
+            Step::DistancesAdjoint(d) => {
+                let crate::plan::Distances { rows, count, len, source, vectors, .. } = d.forward;
+                positive("sizes", &[rows, count, len])?;
+                self.real("source", source, product(&[rows, len]))?;
+                self.real("vectors", vectors, product(&[count, len]))?;
+                self.real("relevance", d.relevance, product(&[rows, count]))?;
+                self.real("output", d.output, product(&[rows, len]))
             }
             Step::SampleRms(s) => {
                 positive("sizes", &[s.samples, s.sample_len])?;

@@ -64,6 +64,8 @@ impl Facts {
             },
             Op::Resample(r) => inputs() && r.maps.iter().all(|(_, map)| map.is_non_negative()),
             Op::Softmax { log, .. } => !log,
+            Op::Distances(distances) => distances.offsets.is_none(),
+            Op::SoftMin { .. } => false,
             Op::MaxPool(_) | Op::Add | Op::Mul | Op::Div | Op::Concat { .. } => inputs(),
             Op::Transpose { .. } | Op::Reshape { .. } | Op::Lrn(_) => inputs(),
             Op::Conv(_) | Op::ConvTranspose(_) | Op::Dense(_) | Op::Affine(_) | Op::Sub => false,
@@ -100,6 +102,7 @@ impl Facts {
                 Op::Resample(resample) => output_keeps && copies(resample),
                 _ => output_keeps,
             },
+            LayerRule::Distance(_) | LayerRule::SoftMin => false,
             LayerRule::Softmax | LayerRule::SoftmaxGradient => false,
         }
     }

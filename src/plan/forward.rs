@@ -64,6 +64,8 @@ impl Planner<'_> {
                 self.forward.push(Step::Lrn(step));
                 output
             }
+            Op::Distances(distances) => self.distances(node, distances)?,
+            Op::SoftMin { gamma } => self.soft_min(node, *gamma)?,
         };
         self.values[node.output.0] = Some(output);
         Ok(())

@@ -22,7 +22,7 @@
 
 use std::collections::HashSet;
 
-use super::build::{batch_size, before_softmax, live};
+use super::build::{batch_size, explained, live};
 use super::cost::{Cost, WORD};
 use super::facts::Facts;
 use super::linear::{Layer, layer};
@@ -47,7 +47,7 @@ impl Cost {
         targets: usize,
     ) -> Result<Cost> {
         let rules = composite.assign(network)?;
-        let explained = before_softmax(network, options.output);
+        let explained = explained(network, options.output);
         let live = live(network, &[explained]);
         let mut crossing = vec![explained];
         crossing.extend(network.inputs().iter().chain(&options.layers));
@@ -255,6 +255,21 @@ impl<'a> Count<'a> {
             LayerRule::Winner => {
                 self.winners = true;
                 (routed(2 * y, x), first)
+            }
+            LayerRule::Distance(how) => {
+                let Op::Distances(distances) = &node.op else { return (Cost::default(), first) };
+                self.need(input);
+                // The norm rule divides by the distances, which the forward pass stores with their offsets.
+                let own = if *how == PoolingRule::Norm { y } else { 0 };
+                if own > 0 {
+                    self.need(node.output);
+                }
+                (pass(1, 0, y + own + x + distances.vectors.len() as u64, x), first)
+            }
+            LayerRule::SoftMin => {
+                self.need(input);
+                self.need(node.output);
+                (routed(2 * y + x, x), first)
             }
             LayerRule::Route => {
                 let inputs: u64 = node.inputs.iter().map(|v| self.len(*v)).sum();

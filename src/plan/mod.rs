@@ -6,6 +6,7 @@
 mod build;
 mod check;
 mod cost;
+mod distances;
 mod facts;
 mod forward;
 mod fuse;
@@ -172,6 +173,13 @@ pub enum SeedRequest {
         toward: usize,
         /// Flat index that gets `−amount`.
         against: usize,
+        /// How much.
+        amount: SeedAmount,
+    },
+    /// `−amount` at a flat index of the sample's output, 0 elsewhere.
+    Negated {
+        /// Flat index.
+        index: usize,
         /// How much.
         amount: SeedAmount,
     },

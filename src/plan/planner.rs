@@ -27,6 +27,9 @@ pub(super) struct Planner<'a> {
     pub backward: Vec<Step>,
     /// Where each tensor's values are.
     pub values: Vec<Option<BufferId>>,
+    /// What the way back through the node that makes a tensor reads besides values: distances without their offsets, and the
+    /// shares of a soft minimum.
+    pub aside: Vec<Option<BufferId>>,
     /// Where each tensor's relevance is, as far as its users have given it.
     pub relevance: Vec<Option<BufferId>>,
     /// Pairs of a relevance and the values it belongs to: the relevance is 0 wherever the value is not positive.
@@ -50,6 +53,7 @@ impl<'a> Planner<'a> {
             forward: Vec::new(),
             backward: Vec::new(),
             values: vec![None; network.values.len()],
+            aside: vec![None; network.values.len()],
             relevance: vec![None; network.values.len()],
             positive_only: HashSet::new(),
             bias_shares: None,

@@ -26,6 +26,8 @@ impl Planner<'_> {
             LayerRule::Gate(how) => self.gate_relevance(node, *how, relevance)?,
             LayerRule::Normalisation(how) => single(self.normalisation_relevance(node, *how, relevance)?),
             LayerRule::Winner => single(self.winner_relevance(node, relevance)?),
+            LayerRule::Distance(how) => single(self.distance_relevance(node, *how, relevance)?),
+            LayerRule::SoftMin => single(self.soft_min_relevance(node, relevance)?),
             LayerRule::Route => self.routed_relevance(node, relevance)?,
             LayerRule::SoftmaxGradient => single(self.softmax_gradient(node, relevance)?),
             LayerRule::Softmax => {

@@ -41,6 +41,10 @@ pub enum Step {
     Lrn(LrnForward),
     /// Its gradient.
     LrnAdjoint(LrnAdjoint),
+    /// Squared distances.
+    Distances(Distances),
+    /// Relevance or gradient through squared distances.
+    DistancesAdjoint(DistancesAdjoint),
     /// Root mean square of each sample.
     SampleRms(SampleRms),
     /// Sum of each sample, for the conservation report.
@@ -518,6 +522,37 @@ pub struct LrnAdjoint {
     pub relevance: BufferId,
     /// R of x.
     pub output: BufferId,
+}
+
+/// `output[n,j] = Σ_i (source[n,i] − vectors[j,i])²`.
+#[derive(Clone, Debug)]
+pub struct Distances {
+    /// Number of points.
+    pub rows: usize,
+    /// Number of vectors.
+    pub count: usize,
+    /// Values of a point or vector.
+    pub len: usize,
+    /// The points: `rows × len`.
+    pub source: BufferId,
+    /// The vectors: `count × len`.
+    pub vectors: BufferId,
+    /// The distances: `rows × count`.
+    pub output: BufferId,
+}
+
+/// With `d = source[n,i] − vectors[j,i]`, `output[n,i] = Σ_j d² · relevance[n,j]`: each coordinate's part of every distance,
+/// where `relevance` is a share R/st(distance). Or the gradient of [`Distances`], `Σ_j 2d · relevance[n,j]`.
+#[derive(Clone, Debug)]
+pub struct DistancesAdjoint {
+    /// The forward step.
+    pub forward: Distances,
+    /// What comes back for each distance: `rows × count`.
+    pub relevance: BufferId,
+    /// R of the points: `rows × len`.
+    pub output: BufferId,
+    /// Whether it is the gradient.
+    pub gradient: bool,
 }
 
 /// `output[n] = sqrt(mean(source[n,·]²))`.

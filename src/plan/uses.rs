@@ -21,6 +21,8 @@ impl Step {
             Step::Softmax(_) => "softmax",
             Step::Lrn(_) => "lrn",
             Step::LrnAdjoint(_) => "lrn_adjoint",
+            Step::Distances(_) => "distances",
+            Step::DistancesAdjoint(_) => "distances_adjoint",
             Step::SampleRms(_) => "sample_rms",
             Step::SampleSum(_) => "sample_sum",
             Step::Seed(_) => "seed",
@@ -75,6 +77,8 @@ impl Step {
             Step::Softmax(s) => vec![s.source],
             Step::Lrn(l) => vec![l.source],
             Step::LrnAdjoint(l) => vec![l.forward.source, l.relevance],
+            Step::Distances(d) => vec![d.source, d.vectors],
+            Step::DistancesAdjoint(d) => vec![d.forward.source, d.forward.vectors, d.relevance],
             Step::SampleRms(s) => vec![s.source],
             Step::SampleSum(s) => vec![s.source],
             Step::Seed(s) => vec![s.logits],
@@ -96,6 +100,8 @@ impl Step {
             Step::Softmax(s) => vec![s.output],
             Step::Lrn(l) => vec![l.output],
             Step::LrnAdjoint(l) => vec![l.output],
+            Step::Distances(d) => vec![d.output],
+            Step::DistancesAdjoint(d) => vec![d.output],
             Step::SampleRms(s) => vec![s.output],
             Step::SampleSum(s) => vec![s.output],
             Step::Seed(s) => vec![s.output],
@@ -163,6 +169,11 @@ impl Step {
             Step::LrnAdjoint(l) => {
                 let forward = &mut l.forward;
                 [&mut forward.source, &mut forward.output, &mut l.relevance, &mut l.output].into_iter().for_each(f);
+            }
+            Step::Distances(d) => [&mut d.source, &mut d.vectors, &mut d.output].into_iter().for_each(f),
+            Step::DistancesAdjoint(d) => {
+                let Distances { source, vectors, output, .. } = &mut d.forward;
+                [source, vectors, output, &mut d.relevance, &mut d.output].into_iter().for_each(f);
             }
             Step::SampleRms(s) => [&mut s.source, &mut s.output].into_iter().for_each(f),
             Step::SampleSum(s) => [&mut s.source, &mut s.output].into_iter().for_each(f),

@@ -54,7 +54,7 @@ pub enum ActivationRule {
     Deconvnet,
 }
 
-/// What average pooling, means, sums and local response normalisation do with relevance.
+/// What average pooling, means, sums, distances and local response normalisation do with relevance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PoolingRule {
     /// In proportion to the contributions: `x·Jᵀ(R/st(y))`.
@@ -142,6 +142,10 @@ pub enum LayerRule {
     Normalisation(NormalisationRule),
     /// Max pooling: the winner takes all.
     Winner,
+    /// Squared distances: each coordinate's part of them, whatever rules linear layers have; or their gradient.
+    Distance(PoolingRule),
+    /// A soft minimum: each value's share in it, which is its gradient too.
+    SoftMin,
     /// Relevance goes back the way the values came.
     Route,
     /// Softmax: explained by what goes into it.
@@ -326,6 +330,8 @@ impl Composite {
             }
             Op::Affine(_) => LayerRule::Normalisation(self.normalisation),
             Op::MaxPool(_) => LayerRule::Winner,
+            Op::Distances(_) => LayerRule::Distance(self.pooling),
+            Op::SoftMin { .. } => LayerRule::SoftMin,
             Op::Softmax { log: false, .. } if self.gate == GateRule::Gradient => LayerRule::SoftmaxGradient,
             Op::Softmax { .. } => LayerRule::Softmax,
             _ => LayerRule::Route,
@@ -363,6 +369,9 @@ impl fmt::Display for LayerRule {
             LayerRule::Normalisation(NormalisationRule::Epsilon) => "epsilon",
             LayerRule::Normalisation(NormalisationRule::Gradient) => "gradient",
             LayerRule::Winner => "winner takes all",
+            LayerRule::Distance(PoolingRule::Norm) => "parts of the distance",
+            LayerRule::Distance(PoolingRule::Gradient) => "gradient",
+            LayerRule::SoftMin => "shares of the minimum",
             LayerRule::Route => "route",
             LayerRule::Softmax => "logit explained",
             LayerRule::SoftmaxGradient => "gradient",

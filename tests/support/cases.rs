@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use relprop::network::{AxisMap, Lrn};
 use relprop::plan::{
-    ActivationAdjoint, ActivationForward, ActivationMode, Binary, BinaryOp, BufferId, Contribution, Direction, Divide,
-    Epilogue, Epsilon, Geometry, Linear, LrnAdjoint, LrnForward, MaxPool, MaxPoolAdjoint, Operand, Part, Piece,
-    Quotient, Resample, SampleRms, SampleSum, Seed, SeedAmount, SeedRequest, Share, Sign, Softmax, Step, Term,
-    Transpose, Windows,
+    ActivationAdjoint, ActivationForward, ActivationMode, Binary, BinaryOp, BufferId, Contribution, Direction,
+    Distances, DistancesAdjoint, Divide, Epilogue, Epsilon, Geometry, Linear, LrnAdjoint, LrnForward, MaxPool,
+    MaxPoolAdjoint, Operand, Part, Piece, Quotient, Resample, SampleRms, SampleSum, Seed, SeedAmount, SeedRequest,
+    Share, Sign, Softmax, Step, Term, Transpose, Windows,
 };
 use relprop::rules::WeightForm;
 use relprop::{Activation, Tensor};
@@ -37,6 +37,8 @@ pub const ALL: &[(&str, Make, f64, f64)] = &[
     ("softmax", softmax, 1e-14, 1e-6),
     ("lrn", lrn, 1e-14, 1e-6),
     ("lrn_adjoint", lrn_adjoint, 1e-13, 1e-5),
+    ("distances", distances, 0.0, 0.0),
+    ("distances_adjoint", distances_adjoint, 0.0, 0.0),
     ("sample_rms", sample_rms, 1e-15, 3e-7),
     ("sample_sum", sample_sum, 0.0, 0.0),
     ("seed", seed, 0.0, 0.0),
@@ -512,6 +514,30 @@ fn lrn_adjoint(r: &mut Random) -> Case {
     case
 }
 
+fn distances_forward(r: &mut Random, case: &mut Case) -> Distances {
+    let (rows, count, len) = (r.between(1, 4), r.one_of(&[1, 3, 70]), r.one_of(&[1, 4, 30, 300]));
+    let source = r.input(case, "source", rows * len);
+    let vectors = r.input(case, "vectors", count * len);
+    let output = case.output("distances", rows * count);
+    Distances { rows, count, len, source, vectors, output }
+}
+
+fn distances(r: &mut Random) -> Case {
+    let mut case = Case::new(1);
+    let forward = distances_forward(r, &mut case);
+    case.step(Step::Distances(forward));
+    case
+}
+
+fn distances_adjoint(r: &mut Random) -> Case {
+    let mut case = Case::new(1);
+    let forward = distances_forward(r, &mut case);
+    let relevance = r.input(&mut case, "relevance", forward.rows * forward.count);
+    let output = case.output("returned", forward.rows * forward.len);
+    case.step(Step::DistancesAdjoint(DistancesAdjoint { forward, relevance, output, gradient: r.flip() }));
+    case
+}
+
 fn sample_rms(r: &mut Random) -> Case {
     let (samples, sample_len) = (r.between(1, 4), r.one_of(&[1, 17, 1000, 40_000]));
     let mut case = Case::new(samples);
@@ -542,10 +568,11 @@ fn seed(r: &mut Random) -> Case {
         let amount = r.one_of(&[SeedAmount::Logit, SeedAmount::One]);
         let mut at = || r.between(0, sample_len - 1);
         let (toward, against) = (at(), at());
-        match r.between(0, 3) {
+        match r.between(0, 4) {
             0 => SeedRequest::Rank { rank: toward, amount },
             1 => SeedRequest::Index { index: toward, amount },
             2 => SeedRequest::Contrast { toward, against, amount },
+            3 => SeedRequest::Negated { index: toward, amount },
             _ => SeedRequest::Vector(r.eighths(sample_len).into()),
         }
     };

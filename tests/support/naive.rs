@@ -1,8 +1,8 @@
 //! Every step by the sum its documentation states, in double precision, with nothing clever.
 
 use relprop::plan::{
-    ActivationMode, BinaryOp, BufferId, Contribution, Direction, Divide, Epilogue, Epsilon, Linear, LrnForward,
-    Operand, Part, Piece, Plan, SeedAmount, SeedRequest, Share, Sign, Step, Windows,
+    ActivationMode, BinaryOp, BufferId, Contribution, Direction, Distances, Divide, Epilogue, Epsilon, Linear,
+    LrnForward, Operand, Part, Piece, Plan, SeedAmount, SeedRequest, Share, Sign, Step, Windows,
 };
 use relprop::{Activation, Tensor};
 
@@ -115,6 +115,10 @@ impl State<'_> {
             Sign::Negative => self.of(mask)[i] < 0.0,
         });
         if keep { share.scale * self.of(share.relevance)[i] / stable } else { 0.0 }
+    }
+
+    fn difference(&self, d: &Distances, n: usize, j: usize, i: usize) -> f64 {
+        self.of(d.source)[n * d.len + i] - self.of(d.vectors)[j * d.len + i]
     }
 
     fn divide(&self, divide: &Option<Divide>, i: usize, r: f64) -> f64 {
@@ -249,6 +253,25 @@ impl State<'_> {
                     })
                     .collect()
             }
+            Step::Distances(d) => (0..d.rows * d.count)
+                .map(|at| {
+                    let (n, j) = (at / d.count, at % d.count);
+                    (0..d.len).map(|i| self.difference(d, n, j, i).powi(2)).sum()
+                })
+                .collect(),
+            Step::DistancesAdjoint(d) => {
+                let f = &d.forward;
+                (0..f.rows * f.len)
+                    .map(|at| {
+                        let (n, i) = (at / f.len, at % f.len);
+                        let term = |j: usize| {
+                            let x = self.difference(f, n, j, i);
+                            self.of(d.relevance)[n * f.count + j] * if d.gradient { 2.0 * x } else { x * x }
+                        };
+                        (0..f.count).map(term).sum()
+                    })
+                    .collect()
+            }
             Step::SampleRms(s) => self
                 .of(s.source)
                 .chunks(s.sample_len)
@@ -280,6 +303,7 @@ impl State<'_> {
                             y[index] = at(index, *amount);
                         }
                         SeedRequest::Index { index, amount } => y[*index] = at(*index, *amount),
+                        SeedRequest::Negated { index, amount } => y[*index] = -at(*index, *amount),
                         SeedRequest::Contrast { toward, against, amount } => {
                             y[*toward] += at(*toward, *amount);
                             y[*against] -= at(*against, *amount);

@@ -81,6 +81,15 @@ impl Model {
         self
     }
 
+    /// A node of the domain of classical machine learning.
+    pub fn ml_node(self, op: &str, inputs: &str, outputs: &str, attributes: Vec<AttributeProto>) -> Model {
+        let mut model = self.node(op, inputs, outputs, attributes);
+        if let Some(node) = model.graph.node.last_mut() {
+            node.domain = Some("ai.onnx.ml".to_string());
+        }
+        model
+    }
+
     /// A float32 constant of random-looking values.
     pub fn weight(self, name: &str, dims: &[i64]) -> Model {
         let len = dims.iter().product::<i64>();
@@ -165,4 +174,8 @@ pub fn text(name: &str, s: &str) -> AttributeProto {
 
 pub fn int_list(name: &str, ints: &[i64]) -> AttributeProto {
     AttributeProto { ints: ints.to_vec(), ..attribute(name, AttributeType::INTS) }
+}
+
+pub fn float_list(name: &str, floats: &[f32]) -> AttributeProto {
+    AttributeProto { floats: floats.to_vec(), ..attribute(name, AttributeType::FLOATS) }
 }

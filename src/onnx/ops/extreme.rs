@@ -91,6 +91,17 @@ pub(super) fn reduce(call: &mut Call) -> Result<Vec<Item>> {
     call.chain(x, ops)
 }
 
+/// The largest value along an axis, which is the last and stays with size 1.
+pub(super) fn largest(call: &mut Call, x: ValueId, axis: usize) -> Result<ValueId> {
+    let size = call.fixed(x, axis)?;
+    let mut to = call.shape(x);
+    to[axis] = Dim::Fixed(1);
+    let (rows, columns) = rows(call, &to)?;
+    let x = call.step("lines", Op::Reshape { shape: vec![rows, Dim::Fixed(columns), Dim::Fixed(size)] }, &[x])?;
+    let x = call.step("MaxPool", Op::MaxPool(MaxPool::new(1, size, 1)), &[x])?;
+    call.step("largest", Op::Reshape { shape: to }, &[x])
+}
+
 /// A shape as rows, which may be the batch, and the product of what follows.
 fn rows(call: &Call, shape: &[Dim]) -> Result<(Dim, usize)> {
     let (first, rest) = match shape.split_first() {

@@ -16,6 +16,7 @@ mod resize;
 mod route;
 mod select;
 mod statistics;
+mod svm;
 
 use std::ops::RangeInclusive;
 
@@ -29,6 +30,8 @@ type Handler = fn(&mut Call) -> Result<Vec<Item>>;
 /// One operator.
 pub(super) struct Entry {
     pub name: &'static str,
+    /// Its domain; empty for the default one.
+    pub domain: &'static str,
     /// What relevance does, for docs/operators.md.
     pub relevance: &'static str,
     /// Every attribute the handler reads, and those that change nothing.
@@ -45,9 +48,9 @@ impl Entry {
     }
 }
 
-/// The operator of that name.
-pub(super) fn find(name: &str) -> Option<&'static Entry> {
-    TABLE.iter().find(|e| e.name == name)
+/// The operator of that name in a domain.
+pub(super) fn find(domain: &str, name: &str) -> Option<&'static Entry> {
+    TABLE.iter().find(|e| e.name == name && e.domain == domain)
 }
 
 /// All operators.
@@ -55,9 +58,9 @@ pub(super) fn all() -> impl Iterator<Item = &'static Entry> {
     TABLE.iter()
 }
 
-/// The names of all operators.
-pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    TABLE.iter().map(|e| e.name)
+/// The names of all operators of a domain.
+pub(super) fn names(domain: &str) -> impl Iterator<Item = &'static str> {
+    TABLE.iter().filter(move |e| e.domain == domain).map(|e| e.name)
 }
 
 // What relevance does.
@@ -79,6 +82,13 @@ const QUOTIENT: &str = "the dividend takes all; a constant divided by x passes";
 const CHOICE: &str = "routed to the tensor that was chosen";
 const ROUTE: &str = "routed back the way the values came, summed where they were copied";
 
+const KERNEL: &str = "one-class: shares of a soft minimum of distances, and each feature's part of each distance; linear: the \
+                      composite's rule for linear layers";
+const NORM_HELD: &str = "the norm is held constant: passes";
+
+/// The domain of classical machine learning.
+pub(super) const ML: &str = "ai.onnx.ml";
+
 const MANY: usize = usize::MAX;
 
 const fn op(
@@ -88,7 +98,17 @@ const fn op(
     attributes: &'static [&'static str],
     handler: Handler,
 ) -> Entry {
-    Entry { name, relevance, attributes, inputs, handler }
+    Entry { name, domain: "", relevance, attributes, inputs, handler }
+}
+
+/// An operator of classical machine learning.
+const fn ml(
+    name: &'static str,
+    relevance: &'static str,
+    attributes: &'static [&'static str],
+    handler: Handler,
+) -> Entry {
+    Entry { name, domain: ML, relevance, attributes, inputs: 1..=1, handler }
 }
 
 static TABLE: &[Entry] = &[
@@ -120,6 +140,24 @@ static TABLE: &[Entry] = &[
     op("LRN", NORMALISER, 1..=1, &["alpha", "beta", "bias", "size"], normalize::lrn),
     op("Softmax", SOFTMAX, 1..=1, &["axis"], normalize::softmax),
     op("LogSoftmax", SOFTMAX, 1..=1, &["axis"], normalize::softmax),
+    // Support vector machines and what prepares their inputs.
+    ml(
+        "SVMRegressor",
+        KERNEL,
+        &[
+            "coefficients",
+            "kernel_params",
+            "kernel_type",
+            "n_supports",
+            "one_class",
+            "post_transform",
+            "rho",
+            "support_vectors",
+        ],
+        svm::regressor,
+    ),
+    ml("Scaler", AFFINE, &["offset", "scale"], svm::scaler),
+    ml("Normalizer", NORM_HELD, &["norm"], svm::normalizer),
     // Activations.
     op("Relu", PASS, 1..=1, &[], activation::activation),
     op("Clip", PASS, 1..=3, &["max", "min"], activation::activation),

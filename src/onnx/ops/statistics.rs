@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::arithmetic::number;
+use super::extreme::largest;
 use crate::error::Result;
 use crate::network::{Activation, Affine, AxisMap, Dim, Op, Resample, ResampleKind, ValueId, shape};
 use crate::onnx::call::Call;
@@ -85,18 +86,27 @@ pub(super) fn lp_norm(call: &mut Call) -> Result<Vec<Item>> {
     let p = call.int("p", 2)?;
     let x = call.value(0)?;
     let axis = call.axis(call.int("axis", -1)?, call.shape(x).len())?;
+    match p {
+        1 => divided_by_norm(call, x, axis, "L1"),
+        2 => divided_by_norm(call, x, axis, "L2"),
+        other => Err(call.unsupported(format!("attribute p = {other}"), "1 and 2 are")),
+    }
+}
+
+/// x over its norm along an axis: L1, L2, or MAX, the largest magnitude.
+pub(super) fn divided_by_norm(call: &mut Call, x: ValueId, axis: usize, norm: &str) -> Result<Vec<Item>> {
     let sum = over(call, &[axis], x, ResampleKind::ReduceSum)?;
-    let norm = match p {
-        1 => {
+    let norm = match norm {
+        "L1" | "MAX" => {
             let size = call.step("Abs", Op::Activation(Activation::Abs), &[x])?;
-            call.step("ReduceSum", sum, &[size])?
+            if norm == "L1" { call.step("ReduceSum", sum, &[size])? } else { largest(call, size, axis)? }
         }
-        2 => {
+        "L2" => {
             let square = call.step("square", Op::Mul, &[x, x])?;
             let total = call.step("ReduceSum", sum, &[square])?;
             call.step("Sqrt", Op::Activation(Activation::Sqrt), &[total])?
         }
-        other => return Err(call.unsupported(format!("attribute p = {other}"), "1 and 2 are")),
+        other => return Err(call.malformed(format!("attribute norm is {other}, not L1, L2 or MAX"))),
     };
     // 0 over the norm 0 is 0: the smallest normal float32 is below every other norm that float32 keeps the digits of.
     let above = Activation::Clip { low: f64::from(f32::MIN_POSITIVE), high: f64::INFINITY };
