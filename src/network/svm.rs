@@ -14,6 +14,9 @@ use crate::tensor::Tensor;
 
 /// A trained one-class support vector machine with the Gaussian kernel `exp(−γ‖x−u‖²)`.
 ///
+/// α and ρ may be divided by any number above 0: what is an outlier stays one, and o(x) moves by a constant. With α that add up to
+/// 1, o(x) is never below 0: a distance of x from the vectors. scikit-learn's add up to more.
+///
 /// Of scikit-learn's `OneClassSVM` they are `support_vectors_`, `dual_coef_`, `gamma` as a number (`_gamma`), and `offset_`.
 #[derive(Clone, Debug)]
 pub struct OneClassSvm {
