@@ -13,7 +13,7 @@ use anyhow::ensure;
 use common::{Panel, data, heat, share, sheet, strongest};
 use image::{Rgb, RgbImage};
 use relprop::input::npy;
-use relprop::{Composite, Network, Target};
+use relprop::{Composite, Network, Target, Tensor};
 
 const RATE: usize = 250;
 const SECONDS: usize = 30;
@@ -65,6 +65,20 @@ fn main() -> anyhow::Result<()> {
         })
         .collect();
     ensure!(spindles.len() == 4, "there should be four spindles, not {}", spindles.len());
+
+    // With one input left out, which spindles does it still find?
+    let mut left = |inputs: &[Tensor]| -> anyhow::Result<usize> {
+        let output = explainer.explain(inputs, &[Target::Best])?.output.to_vec::<f64>();
+        Ok(spindles.iter().filter(|s| output[3 * s.second] > 0.0).count())
+    };
+    let nothing = |like: &Tensor| Tensor::from_f32(like.shape(), vec![0.0; like.len()]);
+    let without_recording = left(&[nothing(&inputs[0])?, inputs[1].clone()])?;
+    let without_scalogram = left(&[inputs[0].clone(), nothing(&inputs[1])?])?;
+    println!(
+        "{} spindles; without the recording {without_recording}, without the scalogram {without_scalogram}",
+        spindles.len()
+    );
+    ensure!(without_recording == 4 && without_scalogram == 0, "the scalogram alone should decide");
 
     let targets: Vec<Target> = spindles.iter().map(|s| Target::Index(3 * s.second)).collect();
     let explanation = explainer.explain(&inputs, &targets)?;

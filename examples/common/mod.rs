@@ -35,8 +35,7 @@ impl Options {
         Ok(options)
     }
 
-    /// Where a picture of that name goes.
-    pub fn path(&self, name: &str) -> PathBuf {
+    fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
@@ -119,7 +118,7 @@ pub fn share(relevance: &[f64], inside: impl Fn(usize) -> bool) -> f64 {
 pub fn tiles(picture: &image::DynamicImage, width: u32, height: u32) -> anyhow::Result<Vec<Vec<Vec<f32>>>> {
     let grey = picture.to_luma8();
     ensure!(
-        grey.width() % width == 0 && grey.height() % height == 0,
+        grey.width().is_multiple_of(width) && grey.height().is_multiple_of(height),
         "a picture of {}×{} is not made of tiles of {width}×{height}",
         grey.width(),
         grey.height()
@@ -201,18 +200,6 @@ pub fn text(picture: &mut RgbImage, left: u32, top: u32, line: &str) {
                 if let Some(pixel) = picture.get_pixel_mut_checked(left + 8 * i as u32 + x, top + y) {
                     *pixel = Rgb([0; 3]);
                 }
-            }
-        }
-    }
-}
-
-/// Draws the frame of a rectangle, `thick` pixels inwards.
-pub fn frame(picture: &mut RgbImage, left: u32, top: u32, width: u32, height: u32, thick: u32, color: [u8; 3]) {
-    for y in top..(top + height).min(picture.height()) {
-        for x in left..(left + width).min(picture.width()) {
-            let inside = |at: u32, from: u32, size: u32| at >= from + thick && at + thick < from + size;
-            if !(inside(x, left, width) && inside(y, top, height)) {
-                picture.put_pixel(x, y, Rgb(color));
             }
         }
     }
