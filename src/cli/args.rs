@@ -1,5 +1,6 @@
 //! The arguments.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -34,10 +35,13 @@ pub enum Command {
 #[derive(Args)]
 #[command(after_help = EXPLAIN_HELP)]
 pub struct ExplainArgs {
-    /// Pictures (png, jpeg), folders, patterns, or .npy arrays already preprocessed (batch first); NAME=X.npy for each
-    /// input of a network with several. Without any, the built-in sample photo
+    /// Pictures (png, jpeg), texts (txt), signals (wav, csv, txt), folders, patterns, or .npy arrays already preprocessed
+    /// (batch first); NAME=X for each input of a network with several. Without any, the built-in sample photo
     #[arg(value_name = "INPUT")]
     pub inputs: Vec<String>,
+    /// A text to explain, given itself (may be given several times)
+    #[arg(long = "text", value_name = "TEXT")]
+    pub texts: Vec<String>,
     #[command(flatten)]
     pub model: ModelArgs,
     #[command(flatten)]
@@ -65,6 +69,9 @@ pub struct ExplainArgs {
     /// The strongest colours begin at the magnitude that this percentage of all do not exceed; 100 is the largest
     #[arg(long, value_name = "PERCENT", default_value_t = 99.5, value_parser = percent, help_heading = "Results")]
     pub percentile: f64,
+    /// Whether texts are coloured in the terminal; auto looks whether it is one, and at NO_COLOR
+    #[arg(long, value_enum, default_value_t = Color::Auto, help_heading = "Results")]
+    pub color: Color,
     /// The folder for results
     #[arg(long, short, default_value = "relprop-out", help_heading = "Results")]
     pub out: PathBuf,
@@ -81,6 +88,8 @@ Written for each input, STEM being its file's name without extension (dots becom
   STEM.png              heatmap: warm colours speak for the target, cold ones against it
   STEM.overlay.png      the heatmap over what the network saw of the photo
   STEM.relevance.npy    relevance, of the input's shape
+For a signal STEM.plot.png and STEM.plot.svg show it over time on a ground of its relevance; for texts there are STEM.html,
+with coloured words, and STEM.json instead of pictures. Tables [text] and [signal] in M.toml say how the model takes them.
 With several targets STEM.TARGET.png and so on; a .npy of several samples gives STEM.SAMPLE.png for each.
 report.json tells the classes, sums of relevance, conservation by layer, device and timings. Files are written whole or not
 at all: a run that was interrupted goes on with --resume.
@@ -89,6 +98,29 @@ M.toml beside M.onnx says how the model wants its photos; the options of the sam
 0..255 becomes (v * scale - mean) / std.
 
 Exit code 0: all went well; 1: something failed, the rest is written; 2: the arguments make no sense.";
+
+/// Whether to write colours.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+impl Color {
+    /// Whether standard output gets colours.
+    pub fn wanted(self) -> bool {
+        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        match self {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => {
+                let dumb = set("TERM").is_some_and(|term| term == "dumb");
+                set("NO_COLOR").is_none() && !dumb && std::io::stdout().is_terminal()
+            }
+        }
+    }
+}
 
 #[derive(Args)]
 pub struct ModelArgs {
@@ -148,6 +180,9 @@ impl DescriptionArgs {
             std: self.std.clone(),
             labels: self.labels.clone().map(LabelSource::File),
             sample_rate: None,
+            text: None,
+            signal: None,
+            fill: Default::default(),
             dims: self.dims.iter().cloned().collect(),
         }
     }

@@ -109,8 +109,8 @@ fn input(args: &CheckArgs, model: &Model, fixed: Option<usize>) -> Result<Item> 
             return Err(Usage(format!("give an input; the built-in photo does not fit: {reason}")).into());
         }
         items::sample_photo(model, Precision::F64)?
-    } else if args.inputs.iter().any(named) || network.inputs().len() > 1 {
-        items::arrays(&args.inputs, network, fixed, Precision::F64)?
+    } else if args.inputs.iter().any(named) || (network.inputs().len() > 1 && model.sequences.is_none()) {
+        items::named(&args.inputs, model, fixed, Precision::F64)?
     } else {
         let expanded = expand(&args.inputs);
         let file = expanded.files.first().with_context(|| expanded.problems.join("; "))?;

@@ -30,10 +30,14 @@ const MANY: usize = 4;
 
 pub fn explain(args: &ExplainArgs) -> Result<ExitCode> {
     let start = Instant::now();
-    if args.inputs.is_empty() && args.model.model.is_some() {
-        return Err(Usage("give the photos or arrays to explain".to_string()).into());
+    if args.inputs.is_empty() && args.texts.is_empty() && args.model.model.is_some() {
+        return Err(Usage("give the photos, texts, signals or arrays to explain".to_string()).into());
     }
     let model = Model::load(args.model.model.as_deref(), &args.model.description)?;
+    if !args.texts.is_empty() && model.sequences.is_none() {
+        let help = "a table [text] in the description beside it says how";
+        return Err(Usage(format!("--text: nothing says how {} takes texts; {help}", model.name)).into());
+    }
     let network = &model.network;
     let load_seconds = start.elapsed().as_secs_f64();
 
@@ -49,14 +53,14 @@ pub fn explain(args: &ExplainArgs) -> Result<ExitCode> {
     let layers = layers.collect::<Result<Vec<ValueId>>>()?;
 
     let (mut sources, problems) = sources(args, &model)?;
-    let photos = sources.iter().any(Source::is_photo);
+    let photos = model.sequences.is_none() && sources.iter().any(Source::is_photo);
     let composite = model.composite(&args.rules, photos)?;
     if photos {
         model.warn_of_assumption();
     }
 
     // A batch that there are not so many samples for would be filled up with copies.
-    let samples = sources.iter().fold(0, |n: usize, source| n.saturating_add(source.samples(network, fixed)));
+    let samples = sources.iter().fold(0, |n: usize, source| n.saturating_add(source.samples(&model, fixed)));
     let batch = args.device.batch.min(samples.max(1));
     let mut explainer = Explainer::builder(network, composite.clone())
         .backend(args.device.backend())
@@ -148,7 +152,7 @@ fn key(
     for weight in model.network.nodes().iter().flat_map(|node| node.op.constants()) {
         digest.values(weight);
     }
-    digest.text(&format!("{:?} {:?} {composite:?}", model.labels, model.preprocess));
+    digest.text(&format!("{:?} {:?} {:?} {composite:?}", model.labels, model.preprocess, model.sequences));
     digest.text(&format!("{:?} {:?} {:?}", output, args.target, args.layers));
     digest.text(&format!("{} {:?} {}", args.seed.name(), args.colormap, args.percentile));
     let device = explainer.device();
@@ -161,7 +165,7 @@ fn leave_out_done(args: &ExplainArgs, key: &str, model: &Model, sources: &mut Ve
     let mut done = resume::done(&args.out, key);
     let mut kept = Vec::new();
     sources.retain(|source| {
-        let Ok((name, stem, digest)) = source.identity(&model.network) else { return true };
+        let Ok((name, stem, digest)) = source.identity(model) else { return true };
         match done.remove(&name) {
             Some(entries) if resume::holds(&entries, &digest, &stem, &args.out) => {
                 kept.extend(resume::moved(entries, &args.out));
@@ -186,6 +190,8 @@ pub fn output(network: &Network, name: Option<&str>) -> Result<ValueId> {
 /// Where an item comes from.
 enum Source<'a> {
     Sample,
+    /// A text that was given itself, and what the names of its results begin with.
+    Text(&'a str, String),
     File(InputFile),
     Arrays(&'a [String]),
 }
@@ -194,31 +200,37 @@ impl Source<'_> {
     fn name(&self) -> String {
         match self {
             Source::Sample => items::SAMPLE.to_string(),
+            Source::Text(text, _) => text.to_string(),
             Source::File(file) => file.path.display().to_string(),
             Source::Arrays(names) => names.join(" "),
         }
     }
 
     /// What names it in the report, what its files' names begin with, and the fingerprint of its bytes.
-    fn identity(&self, network: &Network) -> Result<(String, String, String)> {
+    fn identity(&self, model: &Model) -> Result<(String, String, String)> {
         Ok(match self {
             Source::Sample => (items::SAMPLE.to_string(), items::SAMPLE_STEM.to_string(), String::new()),
             Source::File(file) => (self.name(), file.stem.clone(), Digest::of_files(&[&file.path])?),
+            Source::Text(text, stem) => {
+                let mut digest = Digest::default();
+                digest.text(text);
+                (self.name(), stem.clone(), digest.finish())
+            }
             Source::Arrays(names) => {
-                let paths = items::array_paths(names, network)?;
+                let paths: Vec<&Path> = items::paths(names, model)?.into_iter().flatten().collect();
                 (self.name(), items::array_stem(&paths), Digest::of_files(&paths)?)
             }
         })
     }
 
     /// How many samples it holds, as far as its header tells.
-    fn samples(&self, network: &Network, fixed: Option<usize>) -> usize {
+    fn samples(&self, model: &Model, fixed: Option<usize>) -> usize {
         match self {
-            Source::Sample => 1,
-            Source::File(file) => items::count(&file.path, network, fixed),
+            Source::Sample | Source::Text(..) => 1,
+            Source::File(file) => items::count(&file.path, model, fixed),
             Source::Arrays(names) => {
-                let paths = items::array_paths(names, network);
-                paths.ok().and_then(|paths| paths.first().map(|path| items::count(path, network, fixed))).unwrap_or(1)
+                let first = items::paths(names, model).ok().and_then(|paths| paths.into_iter().flatten().next());
+                first.map_or(1, |path| items::count(path, model, fixed))
             }
         }
     }
@@ -230,29 +242,35 @@ impl Source<'_> {
         }
     }
 
+    /// Whether it is a picture, unless the network takes texts or signals.
     fn is_photo(&self) -> bool {
         match self {
             Source::Sample => true,
             Source::File(file) => !items::is_array(&file.path),
-            Source::Arrays(_) => false,
+            Source::Arrays(_) | Source::Text(..) => false,
         }
     }
 }
 
 /// What there is to explain, and what was asked for but is not there.
 fn sources<'a>(args: &'a ExplainArgs, model: &Model) -> Result<(Vec<Source<'a>>, Vec<String>)> {
-    if args.inputs.is_empty() {
+    if args.inputs.is_empty() && args.texts.is_empty() {
         return Ok((vec![Source::Sample], Vec::new()));
     }
+    let texts = args.texts.iter().enumerate().map(|(i, text)| Source::Text(text, format!("text-{}", i + 1)));
+    let mut sources: Vec<Source> = texts.collect();
     let named = |text: &String| items::split_name(text, &model.network).is_some();
-    if args.inputs.iter().any(named) || model.network.inputs().len() > 1 {
-        return Ok((vec![Source::Arrays(&args.inputs)], Vec::new()));
+    let several = model.network.inputs().len() > 1 && model.sequences.is_none();
+    if args.inputs.iter().any(named) || (several && !args.inputs.is_empty()) {
+        sources.push(Source::Arrays(&args.inputs));
+        return Ok((sources, Vec::new()));
     }
     let expanded = expand(&args.inputs);
-    if expanded.files.is_empty() {
+    sources.extend(expanded.files.into_iter().map(Source::File));
+    if sources.is_empty() {
         bail!("there is nothing to explain: {}", expanded.problems.join("; "));
     }
-    Ok((expanded.files.into_iter().map(Source::File).collect(), expanded.problems))
+    Ok((sources, expanded.problems))
 }
 
 fn progress(count: usize, quiet: bool) -> ProgressBar {
@@ -291,12 +309,14 @@ impl Run<'_> {
     fn all(&mut self, sources: &[Source]) -> Result<()> {
         let mut group: Vec<Item> = Vec::new();
         let precision = self.args.device.precision();
-        let network = &self.model.network;
         for source in sources {
-            let item = match source {
-                Source::Sample => items::sample_photo(self.model, precision),
-                Source::File(file) => items::load(file, self.model, self.fixed, precision),
-                Source::Arrays(names) => items::arrays(names, network, self.fixed, precision),
+            let item = match (source, &self.model.sequences) {
+                (Source::Text(text, stem), Some(sequences)) => {
+                    sequences.sentence(text, stem.clone(), self.model, self.fixed, precision)
+                }
+                (Source::Sample | Source::Text(..), _) => items::sample_photo(self.model, precision),
+                (Source::File(file), _) => items::load(file, self.model, self.fixed, precision),
+                (Source::Arrays(names), _) => items::named(names, self.model, self.fixed, precision),
             };
             match item {
                 Ok(item) => group.push(item),

@@ -5,11 +5,12 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail};
 use image::RgbImage;
 use relprop::input::{InputFile, decode_image, npy, read_image};
-use relprop::{Dim, Network, Precision, Tensor, ValueId, assets};
+use relprop::{Dim, Network, Precision, Tensor, assets};
 
 use super::Usage;
 use super::model::Model;
 use super::resume::Digest;
+use super::sequences::Read;
 
 /// One file's samples, or those of several arrays that belong together.
 pub struct Item {
@@ -21,6 +22,8 @@ pub struct Item {
     pub tensors: Vec<Tensor>,
     /// What the network sees of a photo.
     pub photo: Option<RgbImage>,
+    /// The texts or the signal that it was read from.
+    pub read: Option<Read>,
     /// Number of samples.
     pub samples: usize,
     /// Fingerprint of the files it comes from; empty for the photo that is built in.
@@ -32,21 +35,34 @@ pub const SAMPLE: &str = "chelsea.png (built in)";
 /// What the names of its results begin with.
 pub const SAMPLE_STEM: &str = "chelsea";
 
-/// Reads a photo, or an array for the network's only input. `batch` is the network's own batch size, if it fixes one.
+/// Reads a photo, a text or a signal, or an array for the network's only input. `batch` is the network's own batch size, if it fixes one.
 pub fn load(file: &InputFile, model: &Model, batch: Option<usize>, precision: Precision) -> Result<Item> {
     let source = file.path.display().to_string();
+    if let Some(sequences) = model.sequences.as_ref().filter(|s| s.takes(&file.path, &model.network)) {
+        let mut paths = vec![None; model.network.inputs().len()];
+        paths[sequences.input] = Some(file.path.as_path());
+        return sequences.load(source, file.stem.clone(), &paths, model, batch, precision);
+    }
     let digest = Digest::of_files(&[&file.path])?;
     if is_array(&file.path) {
         let [input] = model.network.inputs() else { bail!("{source}: {}", several_inputs(&model.network)) };
         let value = model.network.value(*input);
         let tensor = array(&file.path, &value.name, &value.shape, batch, precision)?;
         let samples = samples(tensor.shape(), &value.shape, batch);
-        return Ok(Item { source, digest, stem: file.stem.clone(), tensors: vec![tensor], photo: None, samples });
+        return Ok(Item {
+            source,
+            digest,
+            stem: file.stem.clone(),
+            tensors: vec![tensor],
+            photo: None,
+            read: None,
+            samples,
+        });
     }
     let preprocess = model.preprocess.as_ref().map_err(|reason| anyhow!("{source}: {reason}"))?;
     let prepared = preprocess.apply(&read_image(&file.path)?);
     let tensors = vec![with_precision(prepared.tensor, precision)?];
-    Ok(Item { source, digest, stem: file.stem.clone(), tensors, photo: Some(prepared.photo), samples: 1 })
+    Ok(Item { source, digest, stem: file.stem.clone(), tensors, photo: Some(prepared.photo), read: None, samples: 1 })
 }
 
 /// The embedded photo.
@@ -56,7 +72,26 @@ pub fn sample_photo(model: &Model, precision: Precision) -> Result<Item> {
     let prepared = preprocess.apply(&decode_image(&source, assets::PHOTO)?);
     let tensors = vec![with_precision(prepared.tensor, precision)?];
     let (stem, digest) = (SAMPLE_STEM.to_string(), String::new());
-    Ok(Item { source, digest, stem, tensors, photo: Some(prepared.photo), samples: 1 })
+    Ok(Item { source, digest, stem, tensors, photo: Some(prepared.photo), read: None, samples: 1 })
+}
+
+/// Reads the files of a network's inputs, given as `[NAME=]X`; without names they are in order. Those that the model's
+/// description fills may be left out.
+pub fn named(given: &[String], model: &Model, batch: Option<usize>, precision: Precision) -> Result<Item> {
+    let paths = paths(given, model)?;
+    match &model.sequences {
+        Some(s) if paths[s.input].is_some_and(|path| s.takes(path, &model.network)) => {
+            let stem = array_stem(&paths.iter().flatten().copied().collect::<Vec<_>>());
+            s.load(given.join(" "), stem, &paths, model, batch, precision)
+        }
+        _ => arrays(given, &model.network, batch, precision),
+    }
+}
+
+/// The files of a network's inputs, in order; `None` for those that the model's description fills.
+pub fn paths<'a>(given: &'a [String], model: &Model) -> Result<Vec<Option<&'a Path>>> {
+    let filled = |i: usize| model.sequences.as_ref().is_some_and(|s| s.is_filled(i));
+    assigned(given, &model.network, filled)
 }
 
 /// Reads the arrays of a network's inputs, given as `[NAME=]X.npy`; without names they are in order. `batch` is the
@@ -78,7 +113,7 @@ pub fn arrays(given: &[String], network: &Network, batch: Option<usize>, precisi
         tensors.push(tensor);
     }
     let (source, stem, digest) = (given.join(" "), array_stem(&paths), Digest::of_files(&paths)?);
-    Ok(Item { source, digest, stem, tensors, photo: None, samples: count.unwrap_or(0) })
+    Ok(Item { source, digest, stem, tensors, photo: None, read: None, samples: count.unwrap_or(0) })
 }
 
 /// What the names of results begin with: the first array's name.
@@ -88,12 +123,21 @@ pub fn array_stem(paths: &[&Path]) -> String {
 }
 
 /// The files of a network's inputs, in order.
-pub fn array_paths<'a>(given: &'a [String], network: &Network) -> Result<Vec<&'a Path>> {
+fn array_paths<'a>(given: &'a [String], network: &Network) -> Result<Vec<&'a Path>> {
+    Ok(assigned(given, network, |_| false)?.into_iter().flatten().collect())
+}
+
+/// Which file is for which input; only an input that is `filled` may be without.
+fn assigned<'a>(
+    given: &'a [String],
+    network: &Network,
+    filled: impl Fn(usize) -> bool,
+) -> Result<Vec<Option<&'a Path>>> {
     let mut paths: Vec<Option<&str>> = vec![None; network.inputs().len()];
     for text in given {
         let (position, path) = match split_name(text, network) {
             Some((position, path)) => (Some(position), path),
-            None => (paths.iter().position(Option::is_none), text.as_str()),
+            None => ((0..paths.len()).find(|i| paths[*i].is_none() && !filled(*i)), text.as_str()),
         };
         match position.map(|p| &mut paths[p]) {
             Some(free @ None) => *free = Some(path),
@@ -101,12 +145,14 @@ pub fn array_paths<'a>(given: &'a [String], network: &Network) -> Result<Vec<&'a
             None => return Err(Usage(format!("{text} is too much: {}", several_inputs(network))).into()),
         }
     }
-    let named = |(input, path): (&ValueId, Option<&'a str>)| {
-        let name = &network.value(*input).name;
-        let missing = || Usage(format!("input \"{name}\" is missing: {}", several_inputs(network)));
-        Ok(Path::new(path.ok_or_else(missing)?))
+    let checked = |(i, path): (usize, Option<&'a str>)| match path {
+        None if !filled(i) => {
+            let name = &network.value(network.inputs()[i]).name;
+            Err(Usage(format!("input \"{name}\" is missing: {}", several_inputs(network))).into())
+        }
+        path => Ok(path.map(Path::new)),
     };
-    network.inputs().iter().zip(paths).map(named).collect()
+    paths.into_iter().enumerate().map(checked).collect()
 }
 
 /// `NAME=PATH` with the name of one of the network's inputs.
@@ -127,7 +173,7 @@ pub fn is_array(path: &Path) -> bool {
 
 /// Reads one input's array and checks that it fits. Where the network fixes the batch, any number of samples does: the last
 /// run is filled up.
-fn array(path: &Path, name: &str, shape: &[Dim], batch: Option<usize>, precision: Precision) -> Result<Tensor> {
+pub fn array(path: &Path, name: &str, shape: &[Dim], batch: Option<usize>, precision: Precision) -> Result<Tensor> {
     let tensor = npy::read(path)?;
     let place = path.display();
     let wanted = || shape.iter().map(Dim::to_string).collect::<Vec<_>>().join("×");
@@ -165,7 +211,11 @@ fn counts_samples(axis: usize, dim: Dim, batch: Option<usize>) -> bool {
 }
 
 /// Number of samples that a file holds for the network's first input; 1 where its header cannot be read: that is told later.
-pub fn count(path: &Path, network: &Network, batch: Option<usize>) -> usize {
+pub fn count(path: &Path, model: &Model, batch: Option<usize>) -> usize {
+    let network = &model.network;
+    if let Some(sequences) = model.sequences.as_ref().filter(|s| s.takes(path, network)) {
+        return sequences.count(path);
+    }
     let shape = network.inputs().first().map(|input| &network.value(*input).shape);
     let given = npy::read_shape(path).ok().filter(|_| is_array(path));
     shape.zip(given).map_or(1, |(shape, given)| samples(&given, shape, batch))
@@ -191,7 +241,7 @@ pub fn sample_shape(shape: &[Dim], batch: Option<usize>) -> Vec<usize> {
     shape.iter().enumerate().filter_map(own).collect()
 }
 
-fn with_precision(tensor: Tensor, precision: Precision) -> Result<Tensor> {
+pub fn with_precision(tensor: Tensor, precision: Precision) -> Result<Tensor> {
     let shape = tensor.shape().to_vec();
     Ok(match precision {
         // Inputs are float32 whatever is stored in 16 bits.

@@ -14,6 +14,7 @@ mod report;
 mod results;
 mod resume;
 mod run;
+mod sequences;
 mod table;
 mod targets;
 

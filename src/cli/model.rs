@@ -8,6 +8,7 @@ use relprop::input::{LabelSource, Labels, ModelDescription, Preprocess};
 use relprop::{Bounds, Composite, Error, Network, Rule, assets};
 
 use super::args::{DescriptionArgs, RuleArgs};
+use super::sequences::Sequences;
 use super::{Usage, usage};
 
 /// A network with everything that is known of it.
@@ -18,6 +19,8 @@ pub struct Model {
     pub labels: Labels,
     /// How photos become its input; the reason where they cannot.
     pub preprocess: Result<Preprocess, String>,
+    /// How texts or signals become its input, where the description tells.
+    pub sequences: Option<Sequences>,
 }
 
 const EMBEDDED: &str = "squeezenet1_1.onnx";
@@ -44,7 +47,11 @@ impl Model {
             None => Network::from_onnx_bytes(EMBEDDED, assets::SQUEEZENET, &onnx)?,
         };
         let labels = description.read_labels().context("labels")?;
+        let sequences = Sequences::new(&description, &network).with_context(|| name.clone())?;
         let preprocess = match network.inputs() {
+            _ if sequences.is_some() => {
+                Err("the network takes no pictures; its description says what it takes".to_string())
+            }
             [input] => {
                 let value = network.value(*input);
                 match Preprocess::new(&description, &value.name, &value.shape) {
@@ -55,7 +62,7 @@ impl Model {
             }
             inputs => Err(format!("the network has {} inputs; give each as NAME=X.npy", inputs.len())),
         };
-        Ok(Model { name, network, labels, preprocess })
+        Ok(Model { name, network, labels, preprocess, sequences })
     }
 
     /// Says so when the preset for photos is a guess.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use relprop::DeviceInfo;
+use relprop::heatmap::TextRelevance;
 use serde::{Deserialize, Serialize};
 
 use super::files;
@@ -85,6 +86,9 @@ pub struct Target {
     /// The relevance that arrived at the inputs.
     pub relevance_sum: f64,
     pub files: Vec<String>,
+    /// The words of a text, for the terminal.
+    #[serde(skip)]
+    pub text: Option<TextRelevance>,
     pub conservation: Vec<Conservation>,
 }
 

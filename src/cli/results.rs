@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use image::{ImageFormat, RgbImage};
-use relprop::heatmap::{View, curves, overlay};
+use relprop::heatmap::{SignalPlot, TextRelevance, View, html, overlay};
 use relprop::input::npy;
 use relprop::{Explanation, Network, Op, TargetExplanation, Tensor, ValueId};
 
@@ -15,6 +15,7 @@ use super::files;
 use super::items::{Item, sample_shape};
 use super::model::Model;
 use super::report::{Class, Conservation, Input, Target};
+use super::sequences::{Kind, Read};
 use super::slug;
 use super::targets::NamedTarget;
 
@@ -36,6 +37,32 @@ pub struct Writer<'a> {
     one_class: bool,
     /// Files that must not be overwritten.
     inputs: HashSet<PathBuf>,
+    /// Whether texts are coloured.
+    color: bool,
+}
+
+/// What is said of a sample's target beside its relevance.
+struct Told {
+    target: String,
+    score: f64,
+    seed: f64,
+}
+
+impl Told {
+    fn caption(&self, relevance: &[f64]) -> String {
+        let sum: f64 = relevance.iter().sum();
+        format!("{}: {:.4}, relevance {sum:.4} of {:.4}", self.target, self.score, self.seed)
+    }
+}
+
+fn class_name(class: &Class) -> String {
+    class.label.clone().unwrap_or_else(|| format!("class {}", class.class))
+}
+
+/// How a target is called: by its class, but a difference by both, and an outlier score by what it is.
+fn target_name(target: &str, class: &Class) -> String {
+    let says_all = target.contains("-vs-") || matches!(target, "outlier" | "inlier");
+    if says_all { target.to_string() } else { class_name(class) }
 }
 
 impl<'a> Writer<'a> {
@@ -51,7 +78,8 @@ impl<'a> Writer<'a> {
         let output_shape = sample_shape(shape, model.network.fixed_batch(output));
         let softmax = output_shape.len() == 1 && output_shape[0] > 1 && !ends_in_activation(&model.network, output);
         let one_class = model.network.outlier_score(output).is_some();
-        Writer { args, model, targets, output: output_shape, softmax, one_class, inputs }
+        let color = args.color.wanted();
+        Writer { args, model, targets, output: output_shape, softmax, one_class, inputs, color }
     }
 
     /// Writes the files of one item, whose samples begin at `first` of the explanation's `total`.
@@ -67,7 +95,14 @@ impl<'a> Writer<'a> {
             .collect();
         for (named, explained) in self.targets.iter().zip(&explanation.targets) {
             let base = if self.targets.len() > 1 { format!("{}.{}", item.stem, named.name) } else { item.stem.clone() };
-            let files = self.files(item, &base, explained, first, total)?;
+            let told: Vec<Told> = (first..first + item.samples)
+                .map(|at| {
+                    let class = self.class(&output[at * per_sample..][..per_sample], explained.chosen[at]);
+                    Told { target: target_name(&named.name, &class), score: class.logit, seed: explained.seed[at] }
+                })
+                .collect();
+            let (files, texts) = self.files(item, &base, explained, first, total, &told)?;
+            let mut texts = texts.into_iter();
             let relevance: Vec<Vec<f64>> = explained.relevance.iter().map(Tensor::to_vec).collect();
             for (i, entry) in entries.iter_mut().enumerate() {
                 let at = first + i;
@@ -86,6 +121,7 @@ impl<'a> Writer<'a> {
                     seed: explained.seed[at],
                     relevance_sum: sum,
                     files: files.iter().map(|p| p.display().to_string()).collect(),
+                    text: texts.next(),
                     conservation: conservation.collect(),
                 });
             }
@@ -101,7 +137,9 @@ impl<'a> Writer<'a> {
         explained: &TargetExplanation,
         first: usize,
         total: usize,
-    ) -> Result<Vec<PathBuf>> {
+        told: &[Told],
+    ) -> Result<(Vec<PathBuf>, Vec<TextRelevance>)> {
+        let mut texts = Vec::new();
         let mut files = Files { writer: self, written: Vec::new() };
         let network = &self.model.network;
         let several = explained.relevance.len() > 1;
@@ -113,7 +151,37 @@ impl<'a> Writer<'a> {
                 base.to_string()
             };
             let relevance = part(relevance, first, item.samples, total)?;
-            self.pictures(item, &name, i, &relevance, &mut files)?;
+            match (&item.read, &self.model.sequences) {
+                (Some(read), Some(sequences)) if sequences.input == i => match (read, &sequences.kind) {
+                    (Read::Texts(encoded), Kind::Text(input)) => {
+                        let values = relevance.to_vec::<f64>();
+                        for ((sample, text), told) in encoded.iter().enumerate().zip(told) {
+                            let own = &values[share(values.len(), sample, item.samples)];
+                            texts.push(input.relevance(text, own, &told.target, told.score, told.seed)?);
+                        }
+                        let page = html(&item.source, &texts, self.args.colormap);
+                        files.add(&format!("{name}.html"), page.as_bytes())?;
+                        let json = serde_json::to_string_pretty(&texts).context("json")? + "\n";
+                        files.add(&format!("{name}.json"), json.as_bytes())?;
+                    }
+                    (Read::Signal(encoded), Kind::Signal(input)) => {
+                        let values = relevance.to_vec::<f64>();
+                        for (sample, told) in told.iter().enumerate() {
+                            let own = &values[share(values.len(), sample, item.samples)];
+                            let part = input.relevance(encoded, sample, own)?;
+                            let name = if item.samples > 1 { format!("{name}.{sample}") } else { name.clone() };
+                            let scale = View::Signal(part.relevance.clone()).scale(self.args.percentile);
+                            let plot = SignalPlot::new(&part.values, &part.relevance)?;
+                            let rate = encoded.sample_rate.map_or(0.0, f64::from);
+                            let plot = plot.sample_rate(rate).start(part.start as f64).caption(told.caption(own));
+                            self.plot(&name, &plot, scale, &mut files)?;
+                        }
+                    }
+                    _ => bail!("{}: what was read is not what the network takes", item.source),
+                },
+                (Some(_), Some(sequences)) if sequences.is_filled(i) => {}
+                _ => self.pictures(item, &name, i, &relevance, told, &mut files)?,
+            }
             arrays.push((format!("{name}.relevance.npy"), relevance));
         }
         let mut names = HashSet::new();
@@ -127,11 +195,25 @@ impl<'a> Writer<'a> {
         for (name, relevance) in arrays {
             files.add(&name, &npy::encode(&relevance))?;
         }
-        Ok(files.written)
+        Ok((files.written, texts))
+    }
+
+    /// A plot, as picture and as drawing.
+    fn plot(&self, name: &str, plot: &SignalPlot, scale: f64, files: &mut Files) -> Result<()> {
+        files.picture(&format!("{name}.plot.png"), &plot.png(self.args.colormap, scale))?;
+        files.add(&format!("{name}.plot.svg"), plot.svg(self.args.colormap, scale).as_bytes())
     }
 
     /// Pictures of each sample of one input's relevance; none when its shape has none.
-    fn pictures(&self, item: &Item, name: &str, input: usize, relevance: &Tensor, files: &mut Files) -> Result<()> {
+    fn pictures(
+        &self,
+        item: &Item,
+        name: &str,
+        input: usize,
+        relevance: &Tensor,
+        told: &[Told],
+        files: &mut Files,
+    ) -> Result<()> {
         let shape = relevance.shape();
         let preprocess = self.model.preprocess.as_ref().ok();
         let channels_last = preprocess.is_some_and(|p| p.channels_last());
@@ -160,7 +242,12 @@ impl<'a> Writer<'a> {
                     let photo = item.photo.clone().or_else(|| self.model.told()?.invert(&signal[range.clone()]));
                     photo.map(|photo| overlay(&photo, map, colors, scale))
                 }
-                View::Signal(map) => curves(&signal[range.clone()], map, colors, scale),
+                View::Signal(map) => {
+                    let plot = SignalPlot::new(&signal[range.clone()], map)?;
+                    let caption = told.get(row).filter(|_| rows == item.samples).map(|t| t.caption(map.values()));
+                    self.plot(&name, &plot.caption(caption.unwrap_or_default()), scale, files)?;
+                    None
+                }
                 View::Video(_) => None,
             };
             if let Some(over) = over {
@@ -209,7 +296,7 @@ impl<'a> Writer<'a> {
     /// What is said of an item on the terminal.
     pub fn summary(&self, item: &Item, entries: &[Input]) -> String {
         let mut text = String::new();
-        let name = |c: &Class| c.label.clone().unwrap_or_else(|| format!("class {}", c.class));
+        let name = class_name;
         for entry in entries {
             text.push_str(&item.source);
             if entries.len() > 1 {
@@ -225,10 +312,14 @@ impl<'a> Writer<'a> {
                 text.push_str(&format!(
                     "\n  {:<10}{}: relevance {:.6} of {:.6}",
                     "explained",
-                    if says_all(&target.target) { target.target.clone() } else { name(&target.class) },
+                    target_name(&target.target, &target.class),
                     target.relevance_sum,
                     target.seed
                 ));
+                if let Some(words) = &target.text {
+                    let line = if self.color { words.ansi(self.args.colormap) } else { words.plain() };
+                    text.push_str(&format!("\n  {:<10}{line}\n  {:<10}{}", "", "words", words.strongest()));
+                }
             }
             text.push('\n');
         }
@@ -246,11 +337,6 @@ impl<'a> Writer<'a> {
         }
         text.trim_end().to_string()
     }
-}
-
-/// Whether a target's name says more than that of the class it was found at.
-fn says_all(target: &str) -> bool {
-    target.contains("-vs-") || matches!(target, "outlier" | "inlier")
 }
 
 /// Whether the output comes out of an activation (a sigmoid, say): it holds no logits then.

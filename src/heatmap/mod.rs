@@ -4,7 +4,9 @@
 //! neutral is neutral in every picture.
 
 mod color;
+mod plot;
 mod signal;
+mod words;
 
 use image::imageops::{self, FilterType};
 use image::{Rgb, RgbImage};
@@ -12,7 +14,8 @@ use image::{Rgb, RgbImage};
 use crate::error::{Error, Result};
 
 pub use color::ColorMap;
-pub use signal::curves;
+pub use plot::SignalPlot;
+pub use words::{TextRelevance, Token, html};
 
 /// A plane of relevance.
 #[derive(Clone, Debug, PartialEq)]

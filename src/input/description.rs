@@ -6,12 +6,13 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer};
 
-use super::Labels;
+use super::{Labels, SignalDescription, TextDescription};
 use crate::error::{Error, Result};
 
 /// How a model wants its input. `M.toml` beside `M.onnx`; every key may be left out.
 ///
-/// A pixel v of 0..255 becomes `(v·scale − mean) / std`.
+/// A pixel v of 0..255 becomes `(v·scale − mean) / std`. Tables for other kinds of data: [`TextDescription`],
+/// [`SignalDescription`].
 ///
 /// ```
 /// use relprop::input::{Channels, ModelDescription};
@@ -29,6 +30,7 @@ use crate::error::{Error, Result};
 ///     labels = "labels.txt"            # a file beside this one, or a list of names
 ///     sample_rate = 16000              # of sound, in hertz
 ///     dims = { height = 227 }          # sizes for the open axes of the ONNX file
+///     fill = { h = 0, c = 0 }          # inputs that are not given, and what they are filled with
 /// "#;
 /// let description = ModelDescription::from_toml("model.toml", text)?;
 /// assert_eq!(description.channels, Some(Channels::Bgr));
@@ -58,6 +60,13 @@ pub struct ModelDescription {
     pub labels: Option<LabelSource>,
     /// Sample rate of sound, in hertz.
     pub sample_rate: Option<u32>,
+    /// How texts become its input.
+    pub text: Option<TextDescription>,
+    /// How signals become its input.
+    pub signal: Option<SignalDescription>,
+    /// Inputs that are not given, and the number that they are filled with.
+    #[serde(default)]
+    pub fill: BTreeMap<String, f64>,
     /// Sizes for the open axes of the ONNX file, by name.
     #[serde(default)]
     pub dims: BTreeMap<String, usize>,
@@ -111,9 +120,9 @@ impl Channels {
 /// Parsing a word out of a fixed list, for TOML and for options.
 macro_rules! words {
     ($type:ident, $what:literal, $($word:literal => $variant:ident),+ $(,)?) => {
-        impl FromStr for $type {
+        impl std::str::FromStr for $type {
             type Err = String;
-            fn from_str(text: &str) -> Result<$type, String> {
+            fn from_str(text: &str) -> std::result::Result<$type, String> {
                 match text.to_ascii_lowercase().as_str() {
                     $($word => Ok($type::$variant),)+
                     _ => Err(format!(concat!("{:?} is not a ", $what, ": {}"), text, [$($word),+].join(", "))),
@@ -129,13 +138,14 @@ macro_rules! words {
             }
         }
 
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<$type, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<$type, D::Error> {
+                <String as serde::Deserialize>::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
             }
         }
     };
 }
+pub(super) use words;
 
 words!(Preset, "preset", "imagenet" => Imagenet, "caffe" => Caffe, "raw" => Raw);
 words!(Fit, "fit", "crop" => Crop, "letterbox" => Letterbox, "stretch" => Stretch);
@@ -245,8 +255,8 @@ impl ModelDescription {
         Ok(description)
     }
 
-    /// The description beside an ONNX file (`M.toml` beside `M.onnx`), or `None` when there is none. Label files are
-    /// taken from where it lies.
+    /// The description beside an ONNX file (`M.toml` beside `M.onnx`), or `None` when there is none. Files of labels and
+    /// vocabularies are taken from where it lies.
     ///
     /// # Errors
     /// [`Error::Io`] when it is there but cannot be read, otherwise as [`ModelDescription::from_toml`].
@@ -257,9 +267,12 @@ impl ModelDescription {
         }
         let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
         let mut description = ModelDescription::from_toml(&path.display().to_string(), &text)?;
-        if let Some(LabelSource::File(file)) = &mut description.labels {
-            let folder = path.parent().unwrap_or(Path::new(""));
-            *file = folder.join(&*file).display().to_string();
+        let vocabulary = description.text.as_mut().map(|text| &mut text.vocabulary);
+        for source in description.labels.as_mut().into_iter().chain(vocabulary) {
+            if let LabelSource::File(file) = source {
+                let folder = path.parent().unwrap_or(Path::new(""));
+                *file = folder.join(&*file).display().to_string();
+            }
         }
         Ok(Some(description))
     }
@@ -285,6 +298,9 @@ impl ModelDescription {
             std: other.std.or(base.std),
             labels: other.labels.or(base.labels),
             sample_rate: other.sample_rate.or(base.sample_rate),
+            text: other.text.or(base.text),
+            signal: other.signal.or(base.signal),
+            fill: if other.fill.is_empty() { base.fill } else { other.fill },
             dims,
         }
     }
@@ -319,6 +335,15 @@ impl ModelDescription {
         if self.sample_rate == Some(0) {
             return refuse("sample_rate", "must be at least 1 hertz");
         }
+        if let Some((name, _)) = self.fill.iter().find(|(_, value)| !value.is_finite()) {
+            return refuse(&format!("fill.{name}"), "must be a finite number");
+        }
+        if self.text.is_some() && self.signal.is_some() {
+            return refuse("signal", "there is a table \"text\" too; a network's own input is one or the other");
+        }
+        if matches!(&self.text, Some(TextDescription { vocabulary: LabelSource::List(list), .. }) if list.is_empty()) {
+            return refuse("text.vocabulary", "the list is empty");
+        }
         if let Some((name, _)) = self.dims.iter().find(|(_, size)| **size == 0) {
             return refuse(&format!("dims.{name}"), "must be at least 1");
         }
@@ -348,7 +373,8 @@ mod tests {
     fn every_key_is_read() {
         let d = read(
             "preset = 'caffe'\nsize = [10, 20]\nresize = 30\nfit = 'letterbox'\nchannels = 'Grey'\nscale = 2\nmean = 3\n\
-             std = [0.5]\nlabels = ['a', 'b']\nsample_rate = 16000\n[dims]\nT = 7\n",
+             std = [0.5]\nlabels = ['a', 'b']\nsample_rate = 16000\nfill = { h = 0.5 }\n\
+             [dims]\nT = 7\n[signal]\nhop = 3\n",
         )
         .unwrap();
         let want = ModelDescription {
@@ -362,6 +388,9 @@ mod tests {
             std: Some(PerChannel(vec![0.5])),
             labels: Some(LabelSource::List(vec!["a".to_string(), "b".to_string()])),
             sample_rate: Some(16000),
+            text: None,
+            signal: Some(SignalDescription { hop: Some(3), ..SignalDescription::default() }),
+            fill: BTreeMap::from([("h".to_string(), 0.5)]),
             dims: BTreeMap::from([("T".to_string(), 7)]),
         };
         assert_eq!(d, want);
@@ -388,6 +417,10 @@ mod tests {
             ("labels = []", "key \"labels\""),
             ("sample_rate = 0", "key \"sample_rate\""),
             ("dims = { T = 0 }", "key \"dims.T\""),
+            ("fill = { h = nan }", "key \"fill.h\""),
+            ("[signal]\n[text]\nvocabulary = ['a']", "there is a table \"text\" too"),
+            ("[text]\nvocabulary = []", "key \"text.vocabulary\""),
+            ("[text]\n", "vocabulary"),
             ("size = [1,", "line 1"),
         ];
         for (text, want) in cases {

@@ -1,10 +1,12 @@
-//! Files to tensors: photos, `.npy` arrays, labels, and how a model wants its input.
+//! Files to tensors: photos, texts, signals, `.npy` arrays, labels, and how a model wants its input.
 
 mod description;
 mod files;
 mod labels;
 pub mod npy;
 mod preprocess;
+mod signal;
+mod text;
 
 use std::path::Path;
 
@@ -16,6 +18,8 @@ pub use description::{Channels, Fit, LabelSource, ModelDescription, PerChannel, 
 pub use files::{EXTENSIONS, Expanded, InputFile, expand};
 pub use labels::Labels;
 pub use preprocess::{Prepared, Preprocess};
+pub use signal::{EncodedSignal, Normalise, Signal, SignalDescription, SignalInput, SignalPart, Windows};
+pub use text::{EncodedText, Encoding, Keep, Side, TextDescription, TextInput, TextSamples, Tokens};
 
 /// Reads a PNG or JPEG, told apart by content. An orientation in EXIF is ignored.
 ///
