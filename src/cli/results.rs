@@ -142,10 +142,11 @@ impl<'a> Writer<'a> {
         let mut texts = Vec::new();
         let mut files = Files { writer: self, written: Vec::new() };
         let network = &self.model.network;
-        let several = explained.relevance.len() > 1;
+        let filled = |i: usize| self.model.sequences.as_ref().is_some_and(|s| s.is_filled(i));
+        let several = (0..explained.relevance.len()).filter(|i| !filled(*i)).count() > 1;
         let mut arrays = Vec::new();
         for (i, relevance) in explained.relevance.iter().enumerate() {
-            let name = if several {
+            let name = if several || filled(i) {
                 format!("{base}.{}", slug(&network.value(network.inputs()[i]).name))
             } else {
                 base.to_string()
@@ -179,7 +180,7 @@ impl<'a> Writer<'a> {
                     }
                     _ => bail!("{}: what was read is not what the network takes", item.source),
                 },
-                (Some(_), Some(sequences)) if sequences.is_filled(i) => {}
+                (Some(_), _) if filled(i) => {}
                 _ => self.pictures(item, &name, i, &relevance, told, &mut files)?,
             }
             arrays.push((format!("{name}.relevance.npy"), relevance));

@@ -170,6 +170,11 @@ impl Sequences {
             Read::Texts(texts) => texts.len(),
             Read::Signal(signal) => signal.samples,
         };
+        if let (Kind::Signal(_), Some(2..)) = (&self.kind, batch) {
+            bail!(
+                "{source}: the network takes each window as a sample of its own; leave out windows = \"axis\" and the axis' size"
+            );
+        }
         let mut tensors = Vec::new();
         for (i, id) in model.network.inputs().iter().enumerate() {
             let value = model.network.value(*id);

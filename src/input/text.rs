@@ -1,6 +1,6 @@
 //! Texts to tensors, and the relevance of a tensor's values back to the tokens of the text.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
@@ -127,7 +127,7 @@ words!(TextSamples, "kind of sample", "lines" => Lines, "file" => File);
 #[derive(Clone, Debug)]
 pub struct TextInput {
     description: TextDescription,
-    numbers: HashMap<String, usize>,
+    numbers: BTreeMap<String, usize>,
     unknown: Option<usize>,
     padding: Option<usize>,
     /// Tokens that the input takes.
@@ -172,7 +172,7 @@ impl TextInput {
     pub fn new(description: &TextDescription, name: &str, shape: &[Dim]) -> Result<TextInput> {
         let misfit = |key: &str, what: String| Error::malformed(format!("input \"{name}\", key \"text.{key}\""), what);
         let vocabulary = read_vocabulary(description)?;
-        let mut numbers = HashMap::with_capacity(vocabulary.len());
+        let mut numbers = BTreeMap::new();
         for (number, token) in vocabulary.iter().enumerate() {
             if let Some(before) = numbers.insert(token.clone(), number) {
                 return Err(misfit(
