@@ -2,18 +2,14 @@
 //! others are from what they know. What makes them far is explained feature by feature, and pixel by pixel.
 //!
 //! ```sh
-//! cargo run --release --example anomaly [cpu|gpu]
+//! cargo run --release --example anomaly [cpu|gpu] [FOLDER]
 //! ```
-//!
-//! The data and where it comes from: examples/anomaly/README.md.
 
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+mod common;
 
 use anyhow::{Context, Result, ensure};
-use image::imageops::{self, FilterType};
-use image::{DynamicImage, GrayImage, RgbImage};
-use relprop::heatmap::{ColorMap, View};
+use common::{Options, Panel, data, grey, heat, sheet, strongest, text};
+use image::{Rgb, RgbImage};
 use relprop::input::npy;
 use relprop::{Backend, Composite, Explainer, Network, Precision, Predictor, Target, Tensor};
 
@@ -57,11 +53,12 @@ fn ranked(parts: &[f64]) -> Vec<usize> {
     order
 }
 
-fn tumours(folder: &Path, backend: Backend, out: &Path) -> Result<()> {
-    let network = Network::from_onnx(folder.join("tumours.onnx"))?;
-    let samples = npy::read(folder.join("tumours.npy"))?;
-    let text = std::fs::read_to_string(folder.join("tumours.txt"))?;
-    let names: Vec<&str> = text.lines().collect();
+fn tumours(options: &Options) -> Result<()> {
+    let backend = options.backend;
+    let network = Network::from_onnx(data("anomaly/tumours.onnx"))?;
+    let samples = npy::read(data("anomaly/tumours.npy"))?;
+    let lines = std::fs::read_to_string(data("anomaly/tumours.txt"))?;
+    let names: Vec<&str> = lines.lines().collect();
     let odd = explain(&network, &samples, backend)?;
     println!("tumours, by a machine that knows benign ones, on {}", odd.device);
     for n in 0..odd.scores.len() {
@@ -107,40 +104,37 @@ fn tumours(folder: &Path, backend: Backend, out: &Path) -> Result<()> {
 
     let oddest =
         (0..odd.outlier.len()).max_by(|a, b| odd.outlier[*a].total_cmp(&odd.outlier[*b])).context("no tumour")?;
-    let file = out.join("relprop-anomaly-tumour.svg");
-    std::fs::write(&file, bars(&names, &odd.parts[oddest]))?;
-    println!("  {}", file.display());
-    Ok(())
+    let caption = format!("tumour {oddest}: o = {:.0}, of which", odd.outlier[oddest]);
+    options.save("tumour.png", &sheet(&[vec![Panel::new(caption, bars(&names, &odd.parts[oddest]))]]))
 }
 
 /// A bar for each feature, those with the largest parts above.
-fn bars(names: &[&str], parts: &[f64]) -> String {
+fn bars(names: &[&str], parts: &[f64]) -> RgbImage {
+    const NAMES: u32 = 220;
+    const BAR: u32 = 320;
+    const ROW: u32 = 16;
     let total: f64 = parts.iter().sum();
-    let order = ranked(parts);
-    let largest = parts[order[0]];
-    let height = 24 + 20 * parts.len();
-    let mut svg = format!(
-        "<svg xmlns='http://www.w3.org/2000/svg' width='640' height='{height}' font-family='sans-serif' font-size='13'>\n\
-         <rect width='100%' height='100%' fill='white'/>\n"
-    );
-    for (row, i) in order.into_iter().enumerate() {
-        let (y, length) = (12 + 20 * row, (360.0 * parts[i] / largest).max(0.0));
-        let (text, percent) = (y + 14, 100.0 * parts[i] / total);
-        let _ = writeln!(svg, "<text x='200' y='{text}' text-anchor='end'>{}</text>", names[i]);
-        let _ = writeln!(svg, "<rect x='208' y='{}' width='{length:.1}' height='14' fill='#c0392b'/>", y + 3);
-        let _ = writeln!(svg, "<text x='{:.1}' y='{text}'>{percent:.1} %</text>", 214.0 + length);
+    let mut picture = RgbImage::from_pixel(NAMES + BAR + 80, ROW * parts.len() as u32, Rgb([255; 3]));
+    for (row, i) in (0..).zip(ranked(parts)) {
+        let length = (f64::from(BAR) * parts[i] / strongest(parts)).max(0.0) as u32;
+        for (x, y) in (0..length).flat_map(|x| (2..ROW - 2).map(move |y| (NAMES + x, ROW * row + y))) {
+            picture.put_pixel(x, y, Rgb([192, 57, 43]));
+        }
+        text(&mut picture, NAMES - 8 * (names[i].len() as u32 + 1), ROW * row + 4, names[i]);
+        text(&mut picture, NAMES + length + 8, ROW * row + 4, &format!("{:.1} %", 100.0 * parts[i] / total));
     }
-    svg + "</svg>\n"
+    picture
 }
 
-fn threes(folder: &Path, backend: Backend, out: &Path) -> Result<()> {
+fn threes(options: &Options) -> Result<()> {
     const SIDE: usize = 28;
-    const SHOWN: u32 = 196;
-    let network = Network::from_onnx(folder.join("threes.onnx"))?;
-    let samples = npy::read(folder.join("threes.npy"))?;
-    let odd = explain(&network, &samples, backend)?;
+    const FACTOR: u32 = 6;
+    let network = Network::from_onnx(data("anomaly/threes.onnx"))?;
+    let samples = npy::read(data("anomaly/threes.npy"))?;
+    let odd = explain(&network, &samples, options.backend)?;
     println!("digits, by a machine that knows threes, on {}", odd.device);
-    for (n, what) in ["a three", "with a blot", "the oddest three", "an eight", "a five"].iter().enumerate() {
+    let names = ["a three", "with a blot", "the oddest three", "an eight", "a five"];
+    for (n, what) in names.iter().enumerate() {
         println!("  {what:16}  score {:6.3}  o {:6.2}", odd.scores[n], odd.outlier[n]);
         ensure!((odd.scores[n] < 0.0) == (n > 0), "{what}: the score is {}", odd.scores[n]);
     }
@@ -152,35 +146,20 @@ fn threes(folder: &Path, backend: Backend, out: &Path) -> Result<()> {
     ensure!((blot(1) - added).abs() < 0.2 * added && blot(0) < 0.1 * added);
 
     // Above the digits, below them what is odd about them, all in the same colours.
-    let digits = samples.to_vec::<f64>();
-    let count = odd.parts.len();
-    let mut picture = RgbImage::new(SHOWN * count as u32, 2 * SHOWN);
-    let scale = odd.parts.iter().flatten().fold(0.0f64, |m, v| m.max(v.abs()));
-    for (n, (digit, parts)) in digits.chunks(SIDE * SIDE).zip(&odd.parts).enumerate() {
-        let grey = digit.iter().map(|v| (v * 255.0) as u8).collect();
-        let grey = GrayImage::from_raw(SIDE as u32, SIDE as u32, grey).context("a digit of another size")?;
-        let view = View::of(parts, &[1, SIDE, SIDE], false)?.context("a map without a picture")?;
-        let pair = [DynamicImage::from(grey).to_rgb8(), view.render(ColorMap::default(), scale)];
-        for (row, part) in pair.iter().enumerate() {
-            let part = imageops::resize(part, SHOWN, SHOWN, FilterType::Nearest);
-            imageops::replace(&mut picture, &part, i64::from(SHOWN) * n as i64, i64::from(SHOWN) * row as i64);
-        }
-    }
-    let file = out.join("relprop-anomaly-threes.png");
-    picture.save(&file)?;
-    println!("  {}", file.display());
-    Ok(())
+    let scale = odd.parts.iter().map(|parts| strongest(parts)).fold(0.0, f64::max);
+    let digits = samples.to_vec::<f32>();
+    let above =
+        names.iter().zip(digits.chunks(SIDE * SIDE)).map(|(name, digit)| Panel::new(*name, grey(digit, SIDE, FACTOR)));
+    let below = odd
+        .outlier
+        .iter()
+        .zip(&odd.parts)
+        .map(|(o, parts)| Panel::new(format!("odd by {o:.1}"), heat(parts, SIDE, scale, FACTOR)));
+    options.save("threes.png", &sheet(&[above.collect(), below.collect()]))
 }
 
 fn main() -> Result<()> {
-    let backend = match std::env::args().nth(1).as_deref() {
-        None => Backend::Auto,
-        Some("cpu") => Backend::Cpu,
-        Some("gpu") => Backend::Gpu,
-        Some(other) => anyhow::bail!("{other}: cpu or gpu is expected"),
-    };
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("examples/anomaly");
-    let out = std::env::temp_dir();
-    tumours(&folder, backend, &out)?;
-    threes(&folder, backend, &out)
+    let options = Options::read()?;
+    tumours(&options)?;
+    threes(&options)
 }

@@ -1,7 +1,7 @@
 """Trains the two one-class support vector machines of examples/anomaly.rs and picks what it explains.
 
     pip install scikit-learn==1.9.1 skl2onnx==1.20.0
-    python examples/anomaly/train.py mnist10k.npz
+    python examples/data/anomaly/train.py mnist10k.npz
 
 `mnist10k.npz` holds 10,000 digits of MNIST: X of 10000×784 bytes, Y their numbers (see README.md). Nothing here is random: samples
 are taken in the order of their data set, and training has no random part. The same versions write the same files.
