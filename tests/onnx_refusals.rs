@@ -52,7 +52,28 @@ fn what_is_not_supported_is_named() {
         (one("Conv", picture, vec![text("auto_pad", "SAME")], conv, 17), &["attribute auto_pad = SAME", "SAME_UPPER"]),
         (one("Gemm", &[4], vec![int("transA", 1)], &[("w", &[4, 2])], 17), &["transA = 1"]),
         (one("Gemm", &[4], vec![], &[("w", &[4, 2]), ("c", &[3, 2])], 17), &["C of shape [3, 2]"]),
-        (one("MatMul", &[5, 4], vec![], &[("w", &[5, 4, 2])], 17), &["a batch of matrices"]),
+        (
+            one("MatMul", &[5, 4], vec![], &[("w", &[5, 4, 2])], 17),
+            &["N×5×4 and a constant of shape [5, 4, 2] do not fit"],
+        ),
+        (one("MatMul", &[257, 1, 2], vec![], &[("w", &[257, 2, 1])], 17), &["a batch of 257 constant matrices", "256"]),
+        (
+            one("Einsum", &[4], vec![text("equation", "bi,ij,jk")], &[("v", &[4, 2]), ("w", &[2, 2])], 17),
+            &["3 operands"],
+        ),
+        (one("Einsum", &[4, 4], vec![text("equation", "bii->bi")], &[], 17), &["a diagonal"]),
+        (one("Einsum", &[4], vec![text("equation", "bi->i")], &[], 17), &["a sum over the batch"]),
+        (one("Einsum", &[4], vec![text("equation", "bij->bi")], &[], 17), &["term bij", "does not fit 2 axes"]),
+        (one("Einsum", &[4], vec![text("equation", "bi->bj")], &[], 17), &["bi->bj has no such output"]),
+        (one("LpPool", &[2, 4], vec![int_list("kernel_shape", &[2]), int("p", 0)], &[], 18), &["attribute p is 0"]),
+        (
+            Model::new(17).input("x", batch_of(&[3])).output("y").ints("a", &[0]).node("CumSum", "x,a", "y", vec![]),
+            &["a sum along axis 0, the batch"],
+        ),
+        (
+            Model::new(17).input("x", batch_of(&[3])).output("y").ints("i", &[0]).node("GatherND", "x,i", "y", vec![]),
+            &["places along the batch of N", "a fixed batch size"],
+        ),
         (
             one("BatchNormalization", picture, vec![int("training_mode", 1)], norm, 17),
             &["training_mode = 1", "inference"],
@@ -74,7 +95,6 @@ fn what_is_not_supported_is_named() {
             &["storage_order = 1"],
         ),
         (one("Gelu", &[4], vec![text("approximate", "fast")], &[], 20), &["approximate = fast", "tanh"]),
-        (one("Swish", &[4], vec![float("alpha", 2.0)], &[], 24), &["alpha = 2"]),
         (one("Pow", &[4], vec![], &[("e", &[4])], 17), &["exponents of shape [4]"]),
         (one("Floor", &[4], vec![], &[], 17), &["(Floor): a computed tensor is not supported"]),
         (one("Resize", picture, vec![int("antialias", 1)], &[], 18), &["antialias = 1"]),

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use onnx_writer::{Model, batch_of, int_list};
+use onnx_writer::{Axis, Model, batch_of, int_list};
 use random::Random;
 use relprop::{Backend, Composite, Explainer, Network, OnnxOptions, Precision, Predictor, estimate_memory};
 use rten_onnx::onnx::AttributeProto;
@@ -278,6 +278,23 @@ fn a_small_file_does_not_get_gigabytes() {
                 .node("Range", "a,b,d", "r", vec![])
                 .node("Add", "x,r", "y", vec![]),
         ),
+        (
+            "CumSum",
+            Model::new(11).input("x", batch_of(&[5000])).output("y").ints("c", &[1]).node("CumSum", "x,c", "y", vec![]),
+        ),
+        (
+            "ScatterND",
+            Model::new(11)
+                .input("u", vec![Axis::Size(1), Axis::Size(1)])
+                .output("y")
+                .ints("s", &[1 << 23, 1])
+                .ints("i", &[0])
+                .node("ConstantOfShape", "s", "d", vec![])
+                .node("Reshape", "i,p", "i2", vec![])
+                .ints("p", &[1, 1])
+                .node("ScatterND", "d,i2,u", "y", vec![]),
+        ),
+        ("Trilu", Model::new(14).input("x", batch_of(&[1 << 12, 1 << 12])).output("y").node("Trilu", "x", "y", vec![])),
         (
             "a reduction",
             Model::new(11).input("x", batch_of(&[1 << 36])).output("y").node(

@@ -232,7 +232,7 @@ pub enum ResampleKind {
     AveragePool,
     /// Mean over axes, which stay with size 1.
     ReduceMean,
-    /// Sum over axes, which stay with size 1.
+    /// Sum over axes, which stay with size 1, over windows of them, or up to each position.
     ReduceSum,
     /// A part of the input (Slice, Split).
     Slice,

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::arithmetic::number;
 use super::fold;
 use crate::error::Result;
-use crate::network::{Activation, Dim, Op};
+use crate::network::{Activation, Affine, Dim, Op};
 use crate::onnx::call::Call;
 use crate::onnx::item::Item;
 
@@ -28,7 +29,7 @@ pub(super) fn activation(call: &mut Call) -> Result<Vec<Item>> {
         },
         "Swish" => match call.float("alpha", 1.0)? {
             1.0 => Activation::Silu,
-            alpha => return Err(call.unsupported(format!("attribute alpha = {alpha}"), "alpha = 1 is")),
+            alpha => return swish(call, alpha),
         },
         "HardSwish" => Activation::HardSwish,
         "HardSigmoid" => {
@@ -62,6 +63,15 @@ pub(super) fn activation(call: &mut Call) -> Result<Vec<Item>> {
     }
     let x = call.value(0)?;
     call.emit(Op::Activation(activation), &[x])
+}
+
+/// `Swish` with a factor: x·σ(alpha·x), x with a gate.
+fn swish(call: &mut Call, alpha: f64) -> Result<Vec<Item>> {
+    let x = call.value(0)?;
+    let scale = Some(Arc::new(number(alpha)?));
+    let scaled = call.step("scaled", Op::Affine(Affine { scale, shift: None, origin: "Mul" }), &[x])?;
+    let gate = call.step("gate", Op::Activation(Activation::Sigmoid), &[scaled])?;
+    call.emit(Op::Mul, &[x, gate])
 }
 
 /// Those that exporters apply to constants.

@@ -51,6 +51,9 @@ fn op_name(call: &Call) -> &'static str {
         "Floor",
         "Not",
         "Round",
+        "Sin",
+        "Cos",
+        "Sign",
     ];
     let name = call.node.op_type.as_deref().unwrap_or_default();
     NAMES.iter().find(|n| **n == name).copied().unwrap_or("Neg")
@@ -94,6 +97,11 @@ fn operand(call: &Call, known: &Item) -> Result<(Arc<Tensor>, Vec<Dim>)> {
 
 /// Emits an affine layer whose constants have the shape `dims`; x is expanded where they are larger.
 fn affine(call: &mut Call, x: ValueId, dims: &[Dim], affine: Affine) -> Result<Vec<Item>> {
+    let constants = affine.scale.iter().chain(&affine.shift);
+    if let Some(infinite) = constants.flat_map(|c| c.to_vec::<f64>()).find(|v| v.is_infinite()) {
+        let help = "a large number that float32 has, such as -1e9 in a mask before a softmax, is";
+        return Err(call.unsupported(format!("the constant {infinite}, which is not finite,"), help));
+    }
     let from = call.shape(x);
     let to = shape::broadcast(&from, dims).map_err(|what| call.shape_error(what))?;
     let mut ops = if to == from { Vec::new() } else { expand_ops(call, &from, &to)? };
@@ -220,6 +228,9 @@ pub(super) fn known_unary(call: &mut Call) -> Result<Vec<Item>> {
         "Ceil" => f64::ceil,
         "Floor" => f64::floor,
         "Not" => |v| f64::from(v == 0.0),
+        "Sin" => f64::sin,
+        "Cos" => f64::cos,
+        "Sign" => |v| if v == 0.0 { 0.0 } else { v.signum() },
         _ => f64::round_ties_even,
     };
     Ok(vec![fold::unary(&tensor, f)?])

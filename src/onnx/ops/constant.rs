@@ -118,6 +118,25 @@ pub(super) fn size(call: &mut Call) -> Result<Vec<Item>> {
     Ok(vec![Sizes { shape: Vec::new(), values: vec![value] }.into_item()])
 }
 
+/// `CastLike`: a cast to the kind of input 1, where that is floats.
+pub(super) fn cast_like(call: &mut Call) -> Result<Vec<Item>> {
+    let float = |item: &Item| match item {
+        Item::Node(_) => true,
+        Item::Const(tensor) => !matches!(tensor.data(), Data::I64(_)),
+        Item::Repeated(r) => !matches!(r.tensor.data(), Data::I64(_)),
+        Item::Sizes(_) => false,
+    };
+    if !float(call.input(1)?) {
+        return Err(call.unsupported("a cast to the type of integers", "casts to that of floats are"));
+    }
+    Ok(vec![match call.input(0)? {
+        Item::Const(tensor) if tensor.as_i64().is_some() => {
+            Tensor::from_f32(tensor.shape(), tensor.to_vec::<f64>().into_iter().map(|v| v as f32).collect())?.into()
+        }
+        item => item.clone(),
+    }])
+}
+
 /// `Cast`: nothing for computed tensors, which are floats throughout.
 pub(super) fn cast(call: &mut Call) -> Result<Vec<Item>> {
     let to = DataType(i32::try_from(call.int("to", 0)?).unwrap_or(0));

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::einsum;
 use crate::error::Result;
 use crate::network::{Affine, Dense, Dim, Op, shape};
 use crate::onnx::call::Call;
@@ -78,7 +79,10 @@ pub(super) fn matmul(call: &mut Call) -> Result<Vec<Item>> {
             let b = if vector {
                 Arc::new(b.as_ref().clone().reshape([b.len(), 1])?)
             } else {
-                squeezed(call, &b, from.len(), 1)?
+                match squeezed(&b, from.len())? {
+                    Some(matrix) => matrix,
+                    None => return einsum::batched(call, x, &b, false),
+                }
             };
             let mut to = from;
             to.pop();
@@ -92,14 +96,11 @@ pub(super) fn matmul(call: &mut Call) -> Result<Vec<Item>> {
             let from = call.shape(x);
             let a = call.weight(0)?;
             let rank = from.len();
-            if rank < 2 || a.shape().len() < 2 {
-                return Err(call.unsupported(
-                    format!("a constant of shape {:?} times {}", a.shape(), shape::display(&from)),
-                    "a matrix times matrices is",
-                ));
-            }
             // (A·X)ᵀ = Xᵀ·Aᵀ: a dense layer on the second last axis.
-            let weight = squeezed(call, &a, rank, 0)?;
+            let weight = match squeezed(&a, rank)? {
+                Some(matrix) if rank > 1 => matrix,
+                _ => return einsum::batched(call, x, &a, true),
+            };
             let mut perm: Vec<usize> = (0..rank).collect();
             perm.swap(rank - 2, rank - 1);
             let swap = || Op::Transpose { perm: perm.clone() };
@@ -118,17 +119,17 @@ fn matrix(call: &Call, i: usize) -> Result<Arc<Tensor>> {
     Ok(tensor)
 }
 
-/// A constant operand of a product as a matrix: leading axes have size 1.
-fn squeezed(call: &Call, tensor: &Arc<Tensor>, rank: usize, i: usize) -> Result<Arc<Tensor>> {
+/// A constant operand of a product as a matrix, where leading axes have size 1.
+fn squeezed(tensor: &Arc<Tensor>, rank: usize) -> Result<Option<Arc<Tensor>>> {
     let shape = tensor.shape();
     let (batch, matrix) = shape.split_at(shape.len().saturating_sub(2));
     if matrix.len() != 2 || shape.len() > rank || batch.iter().any(|n| *n != 1) {
-        return Err(call.unsupported(format!("a batch of matrices, {shape:?}, as input {i}"), "one constant matrix is"));
+        return Ok(None);
     }
     if batch.is_empty() {
-        return Ok(tensor.clone());
+        return Ok(Some(tensor.clone()));
     }
-    Ok(Arc::new(tensor.as_ref().clone().reshape(matrix)?))
+    Ok(Some(Arc::new(tensor.as_ref().clone().reshape(matrix)?)))
 }
 
 fn transposed(tensor: &Tensor) -> Result<Arc<Tensor>> {

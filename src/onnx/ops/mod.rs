@@ -4,12 +4,14 @@ mod activation;
 mod arithmetic;
 mod constant;
 mod conv;
+mod einsum;
 mod extreme;
 pub(super) mod fold;
 mod join;
 mod matmul;
 mod normalize;
 mod pad;
+mod place;
 mod pool;
 mod reduce;
 mod resize;
@@ -65,6 +67,7 @@ pub(super) fn names(domain: &str) -> impl Iterator<Item = &'static str> {
 
 // What relevance does.
 const LINEAR: &str = "the composite's rule for linear layers";
+const LINEAR_OR_SUM: &str = "products with a constant: the composite's rule for linear layers; sums: norm rule";
 const AFFINE: &str = "merged into a linear layer beside it; alone, passes or follows ε, as the composite says";
 const STATISTICS: &str = "statistics are held constant: the divisor gets none, the centred values follow the norm rule, \
                           scale and bias as in BatchNormalization";
@@ -88,6 +91,7 @@ const NORM_HELD: &str = "the norm is held constant: passes";
 
 /// The domain of classical machine learning.
 pub(super) const ML: &str = "ai.onnx.ml";
+const SCATTER: &str = "routed back the way the values came; where updates are added, norm rule";
 
 const MANY: usize = usize::MAX;
 
@@ -123,6 +127,7 @@ static TABLE: &[Entry] = &[
     ),
     op("Gemm", LINEAR, 2..=3, &["alpha", "beta", "transA", "transB"], matmul::gemm),
     op("MatMul", LINEAR, 2..=2, &[], matmul::matmul),
+    op("Einsum", LINEAR_OR_SUM, 1..=MANY, &["equation"], einsum::einsum),
     // `momentum` matters in training alone.
     op(
         "BatchNormalization",
@@ -137,6 +142,7 @@ static TABLE: &[Entry] = &[
     op("InstanceNormalization", STATISTICS, 3..=3, &["epsilon"], statistics::instance_norm),
     op("RMSNormalization", STATISTICS, 2..=2, &["axis", "epsilon", "stash_type"], statistics::rms_norm),
     op("LpNormalization", STATISTICS, 1..=1, &["axis", "p"], statistics::lp_norm),
+    op("MeanVarianceNormalization", STATISTICS, 1..=1, &["axes"], statistics::mean_variance_norm),
     op("LRN", NORMALISER, 1..=1, &["alpha", "beta", "bias", "size"], normalize::lrn),
     op("Softmax", SOFTMAX, 1..=1, &["axis"], normalize::softmax),
     op("LogSoftmax", SOFTMAX, 1..=1, &["axis"], normalize::softmax),
@@ -191,7 +197,15 @@ static TABLE: &[Entry] = &[
         &["auto_pad", "ceil_mode", "count_include_pad", "dilations", "kernel_shape", "pads", "strides"],
         pool::average_pool,
     ),
+    op(
+        "LpPool",
+        NORM_AND_PASS,
+        1..=1,
+        &["auto_pad", "ceil_mode", "dilations", "kernel_shape", "p", "pads", "strides"],
+        pool::lp_pool,
+    ),
     op("GlobalMaxPool", WINNER, 1..=1, &[], pool::global_max_pool),
+    op("GlobalLpPool", NORM_AND_PASS, 1..=1, &["p"], pool::global_lp_pool),
     op("GlobalAveragePool", NORM, 1..=1, &[], pool::global_average_pool),
     op("ReduceMean", NORM, 1..=2, &["axes", "keepdims", "noop_with_empty_axes"], reduce::reduce),
     op("ReduceSum", NORM, 1..=2, &["axes", "keepdims", "noop_with_empty_axes"], reduce::reduce),
@@ -202,6 +216,8 @@ static TABLE: &[Entry] = &[
     op("ReduceL2", NORM_AND_PASS, 1..=2, &["axes", "keepdims", "noop_with_empty_axes"], reduce::reduce),
     op("ReduceSumSquare", NORM_AND_PASS, 1..=2, &["axes", "keepdims", "noop_with_empty_axes"], reduce::reduce),
     op("ReduceLogSum", NORM_AND_PASS, 1..=2, &["axes", "keepdims", "noop_with_empty_axes"], reduce::reduce),
+    op("ReduceLogSumExp", NORM_AND_PASS, 1..=2, &["axes", "keepdims", "noop_with_empty_axes"], reduce::reduce),
+    op("CumSum", NORM, 2..=2, &["exclusive", "reverse"], reduce::cumulative),
     // Arithmetic.
     op("Add", SUM, 2..=2, &[], arithmetic::binary),
     op("Sub", SUM, 2..=2, &[], arithmetic::binary),
@@ -230,12 +246,24 @@ static TABLE: &[Entry] = &[
     op("Not", KNOWN, 1..=1, &[], arithmetic::known_unary),
     op("Reciprocal", PASS, 1..=1, &[], activation::activation),
     op("Round", KNOWN, 1..=1, &[], arithmetic::known_unary),
+    op("Sin", KNOWN, 1..=1, &[], arithmetic::known_unary),
+    op("Cos", KNOWN, 1..=1, &[], arithmetic::known_unary),
+    op("Sign", KNOWN, 1..=1, &[], arithmetic::known_unary),
     op("Sqrt", PASS, 1..=1, &[], activation::activation),
     // Values that move.
     op("Concat", ROUTE, 1..=MANY, &["axis"], join::concat),
     op("Slice", ROUTE, 1..=5, &["axes", "ends", "starts"], select::slice),
     op("Split", ROUTE, 1..=2, &["axis", "num_outputs", "split"], select::split),
     op("Gather", ROUTE, 2..=2, &["axis"], select::gather),
+    op("GatherElements", ROUTE, 2..=2, &["axis"], place::gather_elements),
+    op("GatherND", ROUTE, 2..=2, &["batch_dims"], place::gather_nd),
+    op("ScatterElements", SCATTER, 3..=3, &["axis", "reduction"], place::scatter_elements),
+    op("ScatterND", SCATTER, 3..=3, &["reduction"], place::scatter_nd),
+    op("Scatter", SCATTER, 3..=3, &["axis"], place::scatter_elements),
+    op("Compress", ROUTE, 2..=2, &["axis"], place::compress),
+    op("ReverseSequence", ROUTE, 2..=2, &["batch_axis", "time_axis"], place::reverse_sequence),
+    op("Trilu", ROUTE, 1..=2, &["upper"], place::trilu),
+    op("CenterCropPad", ROUTE, 2..=2, &["axes"], place::center_crop_pad),
     op("Pad", ROUTE, 1..=4, &["mode", "pads", "value"], pad::pad),
     op("Expand", ROUTE, 2..=2, &[], route::expand),
     op("Tile", ROUTE, 2..=2, &[], select::tile),
@@ -268,6 +296,7 @@ static TABLE: &[Entry] = &[
     op("Identity", ROUTE, 1..=1, &[], route::identity),
     // `ratio` and `seed` matter in training alone; an input that switches training on is refused.
     op("Dropout", ROUTE, 1..=3, &["ratio", "seed"], route::dropout),
+    op("CastLike", ROUTE, 2..=2, &["round_mode", "saturate"], constant::cast_like),
     // `saturate` and `round_mode` matter for 8-bit floats alone, which are refused.
     op("Cast", ROUTE, 1..=1, &["round_mode", "saturate", "to"], constant::cast),
     // Constants and shapes.

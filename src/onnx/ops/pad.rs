@@ -25,6 +25,12 @@ pub(super) fn pad(call: &mut Call) -> Result<Vec<Item>> {
         Some(value) => value,
         None => call.float("value", 0.0)?,
     };
+    if value.is_infinite() {
+        return Err(call.unsupported(
+            format!("the value {value}, which is not finite,"),
+            "a number that float32 has, such as -1e9, is",
+        ));
+    }
     let mode = call.text("mode", "constant")?;
     let mut maps = Vec::new();
     // For each padded axis: where the input begins in the output.

@@ -35,6 +35,7 @@ pub(super) fn reduce(call: &mut Call) -> Result<Vec<Item>> {
     let x = match op.as_str() {
         "ReduceL1" => call.step("Abs", Op::Activation(Activation::Abs), &[x])?,
         "ReduceL2" | "ReduceSumSquare" => call.step("square", Op::Mul, &[x, x])?,
+        "ReduceLogSumExp" => call.step("Exp", Op::Activation(Activation::Exp), &[x])?,
         _ => x,
     };
     let kind = if mean { ResampleKind::ReduceMean } else { ResampleKind::ReduceSum };
@@ -51,10 +52,59 @@ pub(super) fn reduce(call: &mut Call) -> Result<Vec<Item>> {
     ops.push(Op::Reshape { shape: to });
     match op.as_str() {
         "ReduceL2" => ops.push(Op::Activation(Activation::Sqrt)),
-        "ReduceLogSum" => ops.push(Op::Activation(Activation::Log)),
+        "ReduceLogSum" | "ReduceLogSumExp" => ops.push(Op::Activation(Activation::Log)),
         _ => {}
     }
     call.chain(x, ops)
+}
+
+/// `CumSum`: along an axis, from its start or its end, with or without the position itself.
+pub(super) fn cumulative(call: &mut Call) -> Result<Vec<Item>> {
+    let dims = call.dims(0)?;
+    let axis = call.number(1)?.ok_or_else(|| call.malformed("it has no axis"))?;
+    let axis = call.axis(axis as i64, dims.len())?;
+    let (exclusive, reverse) = (call.flag("exclusive", false)?, call.flag("reverse", false)?);
+    let size = dims[axis].fixed().ok_or_else(|| {
+        call.unsupported(format!("a sum along axis {axis}, the batch,"), "samples must stay independent of each other")
+    })?;
+    // Half of size² entries.
+    if size > 5792 {
+        return Err(call.unsupported(format!("cumulative sums of {size} positions"), "at most 5792 are"));
+    }
+    let within = |at: usize| match (reverse, exclusive) {
+        (false, false) => 0..at + 1,
+        (false, true) => 0..at,
+        (true, false) => at..size,
+        (true, true) => at + 1..size,
+    };
+    match call.input(0)?.clone() {
+        Item::Node(x) => {
+            let rows = (0..size).map(|at| within(at).map(|source| (source, 1.0)).collect());
+            let maps = vec![(axis, Arc::new(AxisMap::from_rows(size, rows)?))];
+            call.emit(Op::Resample(Resample { kind: ResampleKind::ReduceSum, maps }), &[x])
+        }
+        Item::Const(tensor) => {
+            call.reserve(Some(tensor.len()))?;
+            let inner = tensor.shape()[axis + 1..].iter().product::<usize>().max(1);
+            let mut sums = tensor.to_vec::<f64>();
+            for first in (0..sums.len()).filter(|i| i / inner % size == 0) {
+                let mut sum = 0.0;
+                for step in 0..size {
+                    let at = first + inner * if reverse { size - 1 - step } else { step };
+                    let value = sums[at];
+                    sums[at] = if exclusive { sum } else { sum + value };
+                    sum += value;
+                }
+            }
+            let data = match tensor.data() {
+                Data::I64(_) => Data::I64(sums.into_iter().map(|v| v as i64).collect()),
+                Data::F32(_) => Data::F32(sums.into_iter().map(|v| v as f32).collect()),
+                Data::F64(_) => Data::F64(sums),
+            };
+            Ok(vec![Tensor::new(tensor.shape(), data)?.into()])
+        }
+        _ => Err(call.unsupported("a sum of sizes", "computed tensors and constants are")),
+    }
 }
 
 /// Any reduction of a constant.
@@ -79,6 +129,7 @@ pub(super) fn reduce_known(call: &mut Call) -> Result<Vec<Item>> {
         "ReduceMin" => (f64::INFINITY, f64::min),
         "ReduceL1" => (0.0, |a, b| a + b.abs()),
         "ReduceL2" | "ReduceSumSquare" => (0.0, |a, b| a + b * b),
+        "ReduceLogSumExp" => (0.0, |a, b| a + b.exp()),
         _ => (0.0, |a, b| a + b),
     };
     // The step in the result along each axis of the constant.
@@ -99,7 +150,7 @@ pub(super) fn reduce_known(call: &mut Call) -> Result<Vec<Item>> {
     }
     match op {
         "ReduceL2" => values.iter_mut().for_each(|v| *v = v.sqrt()),
-        "ReduceLogSum" => values.iter_mut().for_each(|v| *v = v.ln()),
+        "ReduceLogSum" | "ReduceLogSumExp" => values.iter_mut().for_each(|v| *v = v.ln()),
         _ => {}
     }
     let data = match tensor.data() {

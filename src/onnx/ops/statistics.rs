@@ -114,6 +114,22 @@ pub(super) fn divided_by_norm(call: &mut Call, x: ValueId, axis: usize, norm: &s
     call.emit(Op::Div, &[x, norm])
 }
 
+/// `MeanVarianceNormalization`: (x − mean) / (deviation + 1e-9) over some axes.
+pub(super) fn mean_variance_norm(call: &mut Call) -> Result<Vec<Item>> {
+    let mut x = call.value(0)?;
+    let axes = call.ints("axes")?.unwrap_or_else(|| vec![0, 2, 3]);
+    let axes = call.axes(&axes, call.shape(x).len())?;
+    let mean = over(call, &axes, x, ResampleKind::ReduceMean)?;
+    let middle = call.step("mean", mean.clone(), &[x])?;
+    x = call.step("centred", Op::Sub, &[x, middle])?;
+    let square = call.step("square", Op::Mul, &[x, x])?;
+    let variance = call.step("variance", mean, &[square])?;
+    let deviation = call.step("deviation", Op::Activation(Activation::Sqrt), &[variance])?;
+    let shift = Some(Arc::new(number(1e-9)?));
+    let above = call.step("above", Op::Affine(Affine { scale: None, shift, origin: "Add" }), &[deviation])?;
+    call.emit(Op::Div, &[x, above])
+}
+
 /// A normalised tensor and its statistics.
 struct Normalised {
     y: ValueId,
