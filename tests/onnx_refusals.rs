@@ -129,7 +129,10 @@ fn what_is_not_supported_is_named() {
         (one("Squeeze", &[1, 3], vec![], &[], 11), &["a missing attribute axes"]),
         (one("Cast", &[3], vec![int("to", 7)], &[], 17), &["to = INT64 on a computed tensor"]),
         (one("Cast", &[3], vec![int("to", 17)], &[], 19), &["FLOAT8E4M3FN"]),
-        (one("PRelu", picture, vec![], &[("s", &[3, 8, 8])], 17), &["slopes of shape [3, 8, 8]"]),
+        (
+            one("PRelu", picture, vec![], &[("s", &[3, 8, 9])], 17),
+            &["slopes of shape [3, 8, 9] for an input of shape N×3×8×8"],
+        ),
         (one("DepthToSpace", picture, vec![int("blocksize", 2)], &[], 13), &["3 channels are not a multiple of 2²"]),
         (
             one("ConvTranspose", &[2, 3], vec![int_list("output_shape", &[9])], &[("w", &[2, 1, 3])], 17),

@@ -43,6 +43,8 @@ const CONSERVING: &[&str] = &[
     "scatter_nd",
     "scatter_nd_add_twice",
     "scatter_elements",
+    "prelu_last_axis",
+    "prelu_each",
 ];
 
 fn load(name: &str) -> Network {

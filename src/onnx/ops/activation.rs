@@ -107,27 +107,28 @@ fn clip(call: &Call) -> Result<Activation> {
     Ok(Activation::Clip { low, high })
 }
 
-/// `PRelu`: a slope for each channel, or one for all.
+/// `PRelu`: a slope for each channel, or one for all; slopes for other axes are a product and a sum.
 pub(super) fn prelu(call: &mut Call) -> Result<Vec<Item>> {
     let x = call.value(0)?;
     let slope = call.weight(1)?;
     let shape = call.shape(x);
     let rank = shape.len();
-    // The slopes' axes are aligned with the last ones of x; only the channel axis may have more than one.
+    // The slopes' axes are aligned with the last ones of x.
     let channel = (1 + slope.shape().len()).checked_sub(rank);
-    let fits = slope.shape().len() <= rank
-        && slope
-            .shape()
-            .iter()
-            .enumerate()
-            .all(|(i, n)| *n == 1 || (Some(i) == channel && shape.get(1) == Some(&Dim::Fixed(*n))));
-    if !fits {
-        let what = format!(
-            "slopes of shape {:?} for an input of shape {}",
-            slope.shape(),
-            crate::network::shape::display(&shape)
-        );
-        return Err(call.unsupported(what, "one slope, or one for each channel (axis 1), is"));
+    let missing = rank.checked_sub(slope.shape().len());
+    let own = |i: usize| missing.and_then(|m| shape.get(m + i));
+    if slope.shape().iter().enumerate().any(|(i, n)| *n != 1 && own(i) != Some(&Dim::Fixed(*n))) || missing.is_none() {
+        let shape = crate::network::shape::display(&shape);
+        return Err(call.shape_error(format!("slopes of shape {:?} for an input of shape {shape}", slope.shape())));
+    }
+    if slope.shape().iter().enumerate().any(|(i, n)| *n != 1 && Some(i) != channel) {
+        // max(x, 0) + slope·min(x, 0): at most one of them is not 0.
+        let above = call.step("above", Op::Activation(Activation::Relu), &[x])?;
+        let limit = Activation::Clip { low: f64::NEG_INFINITY, high: 0.0 };
+        let below = call.step("below", Op::Activation(limit), &[x])?;
+        let scale = Affine { scale: Some(slope), shift: None, origin: "Mul" };
+        let below = call.step("slope", Op::Affine(scale), &[below])?;
+        return call.emit(Op::Add, &[above, below]);
     }
     let slope = Arc::unwrap_or_clone(slope);
     let len = slope.len();

@@ -74,10 +74,6 @@ pub(super) fn resize(call: &mut Call) -> Result<Vec<Item>> {
     if call.flag("antialias", false)? {
         return Err(call.unsupported("attribute antialias = 1", "antialias = 0 is"));
     }
-    let policy = call.text("keep_aspect_ratio_policy", "stretch")?;
-    if policy != "stretch" {
-        return Err(call.unsupported(format!("attribute keep_aspect_ratio_policy = {policy}"), "stretch is"));
-    }
     let first = call.opset < 11;
     let default = if first { "asymmetric" } else { "half_pixel" };
     let coordinates = match call.text("coordinate_transformation_mode", default)?.as_str() {
@@ -124,7 +120,7 @@ pub(super) fn resize(call: &mut Call) -> Result<Vec<Item>> {
     let sizes = call.optional(3).and_then(Item::sizes).filter(|s| !s.values.is_empty());
     let targets = match (scales, sizes) {
         (Some(scales), None) => scales.into_iter().map(Target::Scale).collect(),
-        (None, Some(sizes)) => sizes.values.into_iter().map(Target::Size).collect(),
+        (None, Some(sizes)) => fitted(call, x, &axes, sizes.values)?,
         _ => {
             return Err(call.unsupported(
                 "Resize without constant scales or sizes, or with both",
@@ -161,6 +157,40 @@ fn given(call: &Call, i: usize) -> Result<Option<Vec<f64>>> {
 enum Target {
     Scale(f64),
     Size(Size),
+    /// A size that comes from a scale, which is not exactly their quotient.
+    Rounded {
+        size: usize,
+        scale: f64,
+    },
+}
+
+/// The sizes that are wanted, or those with one scale for all axes that come nearest from below or above.
+fn fitted(call: &Call, x: ValueId, axes: &[usize], sizes: Vec<Size>) -> Result<Vec<Target>> {
+    let choose = match call.text("keep_aspect_ratio_policy", "stretch")?.as_str() {
+        "stretch" => return Ok(sizes.into_iter().map(Target::Size).collect()),
+        "not_larger" => f64::min,
+        "not_smaller" => f64::max,
+        other => {
+            let what = format!("attribute keep_aspect_ratio_policy = {other}");
+            return Err(call.unsupported(what, "stretch, not_larger and not_smaller are"));
+        }
+    };
+    let mut have = Vec::with_capacity(axes.len());
+    let mut scale: Option<f64> = None;
+    for (axis, size) in axes.iter().zip(&sizes) {
+        let (from, Size::Int(to)) = (call.fixed(x, *axis)?, *size) else {
+            return Err(call.unsupported("a size that depends on the batch", "constant sizes are"));
+        };
+        let own = to as f64 / from as f64;
+        scale = Some(scale.map_or(own, |s| choose(s, own)));
+        have.push(from);
+    }
+    let scale = scale.unwrap_or(1.0);
+    if !(scale > 0.0 && scale.is_finite()) || have.len() != sizes.len() {
+        return Err(call.malformed(format!("the sizes {sizes:?} do not fit")));
+    }
+    let size = |from: usize| (from as f64 * scale + 0.5).floor() as usize;
+    Ok(have.into_iter().map(|from| Target::Rounded { size: size(from).max(1), scale }).collect())
 }
 
 fn build(
@@ -180,6 +210,9 @@ fn build(
         let resized = match (from[axis], target) {
             (dim, Target::Size(size)) if size == Size::from(dim) => continue,
             (_, Target::Scale(1.0)) => continue,
+            (Dim::Fixed(from), Target::Rounded { size, scale }) => {
+                Axis { from: call.positions(from)?, to: call.positions(size)?, scale }
+            }
             (Dim::Fixed(size), Target::Scale(scale)) => {
                 // ONNX: ⌊size · scale⌋ in float32.
                 let to = (size as f32 * scale as f32).floor();

@@ -371,6 +371,11 @@ case("scatter_elements", [("ScatterElements", "x,i,z", "y", {"axis": 1})], {"x":
 # Constants that exporters compute.
 case("fold_waves", [("Sin", "c", "s"), ("Cos", "c", "t"), ("Sign", "t", "u"), ("CumSum", "u,zero", "v"), ("CastLike", "n,x", "m"), ("Mul", "s,v", "a"), ("Add", "a,m", "b"), ("Add", "x,b", "y")],
      [4], {"c": weights(4) * 6, "zero": scalar(0, np.int64), "n": ints(1, 2, 3, 4)})
+op("prelu_last_axis", "PRelu", [3, 2, 4], {}, {"s": weights(4)})
+op("prelu_each", "PRelu", [3, 4], {}, {"s": weights(3, 4)})
+for policy in ["not_larger", "not_smaller"]:
+    case(f"resize_{policy}", [("Resize", "x,,,t", "y", {"mode": "linear", "keep_aspect_ratio_policy": policy, "axes": [2, 3]})], [1, 3, 5],
+         {"t": ints(5, 12)}, 18)
 
 size = sum((HERE / f"{n}.onnx").stat().st_size for n in names)
 print(len(names), "models,", size, "bytes")
