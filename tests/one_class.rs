@@ -410,6 +410,7 @@ fn what_prepares_the_inputs_is_checked_too() {
         ("Scaler", float_list("scale", &[1.0]), &[3, 3], "samples × features"),
         ("Normalizer", text("norm", "L3"), &[3], "norm is L3, not L1, L2 or MAX"),
         ("Normalizer", text("norm", "L1"), &[3, 3], "samples × features"),
+        ("SVMClassifier", text("kernel_type", "RBF"), &[3], "coefficients have both signs, which no rule is for"),
         (
             "TreeEnsembleRegressor",
             text("a", "b"),

@@ -32,7 +32,7 @@ pub(super) fn import(model: ModelProto, file: &str, folder: Option<&Path>, optio
             return Err(Error::malformed(file, format!("two initializers are called \"{name}\"")));
         }
     }
-    let outputs = explicable(&output);
+    let outputs = explicable(&output, &nodes);
     // Before IR version 4, constants were listed as inputs too.
     let inputs: Vec<&ValueInfoProto> =
         input.iter().filter(|i| !constants.contains_key(i.name.as_deref().unwrap_or_default())).collect();
@@ -132,16 +132,16 @@ fn finish(mut builder: NetworkBuilder, file: &str, outputs: &[String], items: &H
     builder.build()
 }
 
-/// The names of the outputs that relevance can start from. Those of integers or text, a class's label or its number, are left
-/// out where there are others.
-fn explicable(outputs: &[ValueInfoProto]) -> Vec<String> {
+/// The names of the outputs. Models of classical machine learning give a label beside the score that it follows from: outputs of
+/// integers or text, which no relevance can start from, are left out of such a model where there are others.
+fn explicable(outputs: &[ValueInfoProto], nodes: &[NodeProto]) -> Vec<String> {
+    let labelled = nodes.iter().any(|node| node.domain.as_deref() == Some(ops::ML));
     let floats = |o: &&ValueInfoProto| {
         // What is no tensor (a list of maps from classes to probabilities) is left to be refused.
         let tensor = o.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
         let kind = tensor.and_then(|t| t.elem_type);
-        let discrete =
-            [DataType::UINT8, DataType::INT8, DataType::INT32, DataType::INT64, DataType::BOOL, DataType::STRING];
-        kind.is_none_or(|kind| !discrete.contains(&kind))
+        let discrete = [DataType::INT32, DataType::INT64, DataType::STRING];
+        !labelled || kind.is_none_or(|kind| !discrete.contains(&kind))
     };
     let name = |o: &ValueInfoProto| o.name.clone().unwrap_or_default();
     let kept: Vec<String> = outputs.iter().filter(floats).map(name).collect();
@@ -205,7 +205,14 @@ fn entry(node: &NodeProto, place: &str) -> Result<&'static Entry> {
     }
     let Some(entry) = ops::find(domain, op) else {
         if domain == ops::ML {
-            let help = format!("of this domain are: {}", ops::names(domain).collect::<Vec<_>>().join(", "));
+            let help = match op {
+                "SVMClassifier" => {
+                    "its coefficients have both signs, which no rule is for; a linear machine can be exported as \
+                                    Gemm with its weights and biases"
+                        .to_string()
+                }
+                _ => format!("of this domain are: {}", ops::names(domain).collect::<Vec<_>>().join(", ")),
+            };
             return Err(Error::unsupported(place, format!("{op} of the domain {domain}"), help));
         }
         let help = match op {

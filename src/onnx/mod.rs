@@ -68,8 +68,8 @@ pub fn operators() -> Vec<OnnxOperator> {
 }
 
 impl Network {
-    /// Reads an ONNX file: operator sets 7 to 28 of the default domain, weights inside or in files beside it. Outputs of integers
-    /// or text (a class's label) are left out where there are others.
+    /// Reads an ONNX file: operator sets 7 to 28 of the default domain, some operators of `ai.onnx.ml`, weights inside or in files
+    /// beside it. Labels (outputs of integers or text) beside the scores of a model of `ai.onnx.ml` are left out.
     ///
     /// A leading dynamic axis of an input is the batch. Other dynamic axes need [`Network::from_onnx_with`].
     ///
