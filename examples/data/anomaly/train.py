@@ -28,6 +28,9 @@ def write(name, pipeline, samples):
     total = machine.dual_coef_.sum()
     machine.dual_coef_, machine.intercept_ = machine.dual_coef_ / total, machine.intercept_ / total
     model = to_onnx(pipeline, samples[:1], target_opset={"": 17, "ai.onnx.ml": 1})
+    # skl2onnx leaves both to chance.
+    model.graph.name = name
+    model.opset_import.sort(key=lambda opset: opset.domain)
     (HERE / f"{name}.onnx").write_bytes(model.SerializeToString())
     np.save(HERE / f"{name}.npy", samples)
     print(f"{name}: {len(machine.support_)} support vectors, scores {np.round(scores / total, 3)}")

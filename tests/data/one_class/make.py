@@ -64,6 +64,9 @@ for name, pipeline in pipelines.items():
         scores = pipeline.decision_function(x)
     print(name, len(pipeline[-1].support_), np.round(scores, 5))
     model = to_onnx(pipeline, wines[:1], target_opset={"": 17, "ai.onnx.ml": 1})
+    # skl2onnx leaves both to chance.
+    model.graph.name = name
+    model.opset_import.sort(key=lambda opset: opset.domain)
     (HERE / f"{name}.onnx").write_bytes(model.SerializeToString())
     if name not in ("regression_rbf", "polynomial", "sigmoid"):
         np.save(HERE / f"{name}.npy", scores)
