@@ -223,7 +223,12 @@ impl<'a> SignalPlot<'a> {
         while tick * step <= to + step * 1e-9 {
             let x = LEFT as f64 + (tick * step - from) / (to - from) * WIDTH as f64;
             shapes.push(Shape::Line(vec![(x, top as f64), (x, top as f64 + 5.0)], GREY));
-            shapes.push(Shape::Text(x, (top + LINE) as f64, Anchor::Middle, format!("{:.decimals$}", tick * step)));
+            shapes.push(Shape::Text(
+                x,
+                (top + LINE) as f64,
+                Anchor::Middle,
+                format!("{:.decimals$}", tick * step + 0.0),
+            ));
             tick += 1.0;
         }
         let unit = if self.sample_rate.is_some() { "seconds" } else { "values" };
@@ -519,8 +524,8 @@ mod tests {
 
     #[test]
     fn numbers_steps_and_lines() {
-        let numbers = [0.0, -0.05, 3.25159, -512.3, 123456.0, 1e-7].map(number);
-        assert_eq!(numbers, ["0", "-0.0500", "3.25", "-512", "1.2e5", "1.0e-7"]);
+        let numbers = [0.0, -0.05, 3.2649, -512.3, 123456.0, 1e-7].map(number);
+        assert_eq!(numbers, ["0", "-0.0500", "3.26", "-512", "1.2e5", "1.0e-7"]);
         for (least, want) in [(0.9, 1.0), (1.1, 2.0), (0.3, 0.5), (6.0, 10.0), (0.012, 0.02)] {
             assert!((step(least) - want).abs() < 1e-12 * want, "{least}");
         }
