@@ -393,6 +393,8 @@ fn normalised(values: &[f64]) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const N: Dim = Dim::Batch(1);
@@ -450,6 +452,32 @@ mod tests {
         for (text, want) in cases {
             let message = Signal::from_columns("a.csv", text).unwrap_err().to_string();
             assert!(message.contains(want), "{text:?}: {message:?} lacks {want:?}");
+        }
+    }
+
+    proptest! {
+        /// Broken files are errors, never panics.
+        #[test]
+        fn any_bytes_are_read_or_refused(
+            changes in prop::collection::vec((0usize..144, any::<u8>()), 0..6),
+            end in 0usize..144,
+            channels in 1u16..4,
+            text in "[-0-9.,; e\n#a]{0,40}",
+        ) {
+            let mut bytes = wav(16, hound::SampleFormat::Int, channels, &[5; 48]);
+            for (at, byte) in changes {
+                if let Some(place) = bytes.get_mut(at) {
+                    *place = byte;
+                }
+            }
+            for bytes in [&bytes[..], &bytes[..end.min(bytes.len())], text.as_bytes()] {
+                if let Ok(signal) = Signal::from_wav("a.wav", bytes) {
+                    prop_assert!(signal.length() * signal.channels().len() <= 144);
+                }
+            }
+            if let Ok(signal) = Signal::from_columns("a.csv", &text) {
+                prop_assert!(signal.length() >= 1 && signal.channels().iter().flatten().all(|v| v.is_finite()));
+            }
         }
     }
 
