@@ -148,6 +148,32 @@ fn a_text_may_be_given_itself_and_is_coloured_when_asked() {
 }
 
 #[test]
+fn an_input_may_take_the_number_of_tokens() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    text_network(dir);
+    let toml = std::fs::read_to_string(dir.join("net.toml")).unwrap();
+    let toml = toml.replace("fill = { h = 0 }\n", "") + "lengths = 'h'\n";
+    std::fs::write(dir.join("net.toml"), &toml).unwrap();
+    bad(dir, &["--text", "good"], 1, "input \"h\" does not take one number for each text");
+    let model = Model::new(17)
+        .input("words", batch_of(&[5, 6]))
+        .input("h", batch_of(&[1]))
+        .floats("w", &[6, 2], WEIGHTS.to_vec())
+        .node_named("word", "MatMul", "words,w", "each", vec![])
+        .node_named("mean", "ReduceMean", "each", "means", vec![int_list("axes", &[1]), int("keepdims", 0)])
+        .node_named("sum", "Add", "means,h", "logits", vec![])
+        .output("logits");
+    std::fs::write(dir.join("net.onnx"), model.bytes()).unwrap();
+    std::fs::write(dir.join("two.txt"), "good\nfine not good\n").unwrap();
+    good(dir, &["two.txt", "--backend", "cpu", "--target", "good"]);
+    for (text, (tokens, sum)) in texts(dir, "two.json").iter().zip([(1.0, 3.0), (3.0, 1.5)]) {
+        // float32 beside sums near 3.
+        assert!((text.score - (tokens + sum / 5.0)).abs() < 1e-5, "{text:?}");
+    }
+}
+
+#[test]
 fn texts_that_cannot_be_read_are_told() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path();

@@ -59,6 +59,11 @@ impl Sequences {
             }
         };
         let lengths = text.and_then(|t| t.lengths.as_deref()).map(|name| find("text.lengths", name)).transpose()?;
+        if let Some(i) = lengths
+            && shape_of(&network.value(network.inputs()[i]).shape, 1).iter().product::<usize>() != 1
+        {
+            bail!("key \"text.lengths\": input \"{}\" does not take one number for each text", name(i));
+        }
         let open: Vec<usize> = (0..count).filter(|i| fill[*i].is_none() && lengths != Some(*i)).collect();
         let input = match (named, &open[..]) {
             (Some(name), _) => find(key, name)?,
