@@ -4,6 +4,7 @@
 //! cargo run --release --example build_network
 //! ```
 
+use anyhow::ensure;
 use relprop::{Composite, Conv, Explainer, MaxPool, Network, Target, Tensor};
 
 /// Weights that repeat from run to run.
@@ -15,7 +16,7 @@ fn weights(shape: &[usize], scale: f64) -> relprop::Result<Tensor> {
     )
 }
 
-fn main() -> relprop::Result<()> {
+fn main() -> anyhow::Result<()> {
     let mut net = Network::builder("tiny residual network");
     let x = net.input("image", &[1, 12, 12]);
     let y = net.conv("stem", x, Conv::new(weights(&[4, 1, 3, 3], 0.5)?, Some(weights(&[4], 0.1)?)).padding(1))?;
@@ -42,6 +43,9 @@ fn main() -> relprop::Result<()> {
     let target = &explanation.targets[0];
     let relevance = target.relevance[0].to_vec::<f64>();
     println!("class {}, logit {:.4}", target.chosen[0], target.seed[0]);
+    // Black pixels are 0 and decide nothing: all that is left of the logit is on the cross.
+    let on_black = relevance.iter().enumerate().filter(|(i, r)| i % 12 != 5 && i / 12 != 5 && **r != 0.0).count();
+    ensure!(on_black == 0, "{on_black} black pixels have relevance");
     for row in relevance.chunks(12) {
         println!("{}", row.iter().map(|r| format!("{r:8.4}")).collect::<String>());
     }

@@ -4,6 +4,7 @@
 //! cargo run --release --example custom_composite
 //! ```
 
+use anyhow::ensure;
 use relprop::assets::{self, Sample};
 use relprop::{Composite, Explainer, LayerKind, Position, Rule, Selector, Target};
 
@@ -25,8 +26,8 @@ epsilon = 0.1
 stabiliser = "rms"
 "#;
 
-fn main() -> relprop::Result<()> {
-    let Sample { network, preprocess, photo, .. } = assets::sample()?;
+fn main() -> anyhow::Result<()> {
+    let Sample { network, preprocess, labels, photo } = assets::sample()?;
     let by_hand = Composite::new("by hand")
         .with_rule(Selector::first(LayerKind::Convolution), Rule::parse("wsquare")?)
         .with_rule(Selector { position: Some(Position::Last), ..Selector::default() }, Rule::epsilon(1e-6))
@@ -39,6 +40,7 @@ fn main() -> relprop::Result<()> {
         let explanation = explainer.explain(std::slice::from_ref(&input), &[Target::Best])?;
         let target = &explanation.targets[0];
         let arrived: f64 = target.relevance[0].to_vec::<f64>().iter().sum();
+        ensure!(labels.get(target.chosen[0]) == Some("tabby"), "rules change the explanation, not the decision");
         println!("{name:14} class {} logit {:.3}, at the pixels {arrived:.3}", target.chosen[0], target.seed[0]);
     }
     Ok(())

@@ -31,8 +31,13 @@ fn main() -> anyhow::Result<()> {
     let sum: f64 = relevance.iter().sum();
     let label = labels.get(target.chosen[0]).unwrap_or("?");
     println!("{label}: logit {:.3}, of which {sum:.3} arrives at the pixels", target.seed[0]);
-    // Biases of 24 layers absorb 2 % of the sample photo's.
-    ensure!(sum > 0.9 * target.seed[0] && sum <= target.seed[0], "nearly all of the logit should arrive");
+    if std::env::args().len() == 1 {
+        // Biases absorb a little of it.
+        ensure!(
+            label == "tabby" && (0.95..=1.0).contains(&(sum / target.seed[0])),
+            "nearly all of \"tabby\" should arrive"
+        );
+    }
 
     let shape = &target.relevance[0].shape()[1..];
     if let Some(view) = View::of(&relevance, shape, false)? {

@@ -4,16 +4,17 @@
 //! cargo run --release --example hidden_layer
 //! ```
 
+use anyhow::{Context, ensure};
 use relprop::assets::{self, Sample};
 use relprop::{Composite, Explainer, Target};
 
-fn main() -> relprop::Result<()> {
+fn main() -> anyhow::Result<()> {
     let Sample { network, preprocess, photo, .. } = assets::sample()?;
     let photo = preprocess.apply(&photo).tensor;
 
     // The last concatenation: the features that the classifier reads.
     let layer = network.nodes().iter().rev().find(|n| n.op.name() == "Concat");
-    let layer = layer.ok_or_else(|| relprop::Error::Input("the network has no Concat".to_string()))?;
+    let layer = layer.context("the network has no Concat")?;
     let composite = Composite::parse("epsilon-plus")?;
     let mut explainer = Explainer::builder(&network, composite).layers(vec![layer.output]).build()?;
     let explanation = explainer.explain(&[photo], &[Target::Best])?;
@@ -28,6 +29,10 @@ fn main() -> relprop::Result<()> {
     for (channel, sum) in &channels[..5] {
         println!("  channel {channel:4}  {sum:.3}");
     }
+
+    let sum: f64 = channels.iter().map(|(_, sum)| sum).sum();
+    let share = sum / target.seed[0];
+    ensure!((0.95..=1.0).contains(&share), "nearly all of the logit should come to this layer, not {share} of it");
 
     println!("what came to each layer, and what it handed on:");
     for layer in &target.conservation {
