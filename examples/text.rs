@@ -1,13 +1,14 @@
-//! Which words make a film review a good one? A bidirectional LSTM trained on rated snippets (see examples/sentiment), its
+//! Which words make a film review a good one? A bidirectional LSTM trained on rated snippets (see examples/data/sentiment), its
 //! words coloured: red speaks for "positive", blue against it.
 //!
 //! ```sh
-//! cargo run --release --example text ["A SENTENCE" ...]
+//! cargo run --release --example text [cpu|gpu] [FOLDER ["A SENTENCE" ...]]
 //! ```
 
-use std::path::Path;
+mod common;
 
 use anyhow::{Context, Result, ensure};
+use common::{Options, data};
 use relprop::heatmap::{ColorMap, TextRelevance, html};
 use relprop::input::{ModelDescription, TextInput};
 use relprop::{Composite, Explainer, Network, Target};
@@ -25,13 +26,14 @@ const SENTENCES: [(&str, &str, f64); 6] = [
 ];
 
 fn main() -> Result<()> {
-    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/sentiment/sentiment.onnx");
+    let options = Options::read_with_others()?;
+    let model = data("sentiment/sentiment.onnx");
     let description = ModelDescription::beside(&model)?.context("there is no sentiment.toml beside the network")?;
     let network = Network::from_onnx(&model)?;
     let input = network.value(network.inputs()[0]);
     let description = description.text.context("sentiment.toml has no table [text]")?;
     let words = TextInput::new(&description, &input.name, &input.shape)?;
-    let mut explainer = Explainer::builder(&network, Composite::parse("epsilon")?).build()?;
+    let mut explainer = Explainer::builder(&network, Composite::parse("epsilon")?).backend(options.backend).build()?;
     println!("{}", explainer.device());
 
     let mut explain = |sentence: &str| -> Result<TextRelevance> {
@@ -41,9 +43,8 @@ fn main() -> Result<()> {
         let score = explanation.output.to_vec::<f64>()[POSITIVE];
         Ok(words.relevance(&text, &target.relevance[0].to_vec::<f64>(), "positive", score, target.seed[0])?)
     };
-    let given: Vec<String> = std::env::args().skip(1).collect();
     let mut explained = Vec::new();
-    if given.is_empty() {
+    if options.others.is_empty() {
         for (sentence, word, sign) in SENTENCES {
             let text = explain(sentence)?;
             let found = text.tokens.iter().find(|t| t.text == word).and_then(|t| t.relevance);
@@ -54,11 +55,11 @@ fn main() -> Result<()> {
             }
         }
     }
-    explained.extend(given.iter().map(|sentence| explain(sentence)).collect::<Result<Vec<_>>>()?);
+    explained.extend(options.others.iter().map(|sentence| explain(sentence)).collect::<Result<Vec<_>>>()?);
     for text in &explained {
         println!("{:>7.3}  {}   ({})", text.score, text.ansi(ColorMap::Bwr), text.strongest());
     }
-    let file = std::env::temp_dir().join("relprop-text.html");
+    let file = options.path("text.html");
     std::fs::write(&file, html("Which words are positive?", &explained, ColorMap::Bwr))?;
     println!("{}", file.display());
     Ok(())

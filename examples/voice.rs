@@ -1,14 +1,17 @@
 //! Which samples of a recording make a network hear speech? Silero's voice activity network (STFT, convolutions, LSTM) on
-//! three seconds of a book that is read aloud, "he was not an ill disposed young man" (see examples/voice).
+//! three seconds of a book that is read aloud, "he was not an ill disposed young man" (see examples/data/voice).
 //!
 //! ```sh
-//! cargo run --release --example voice [RECORDING.wav [FRAME]]
+//! cargo run --release --example voice [cpu|gpu] [FOLDER [RECORDING.wav [FRAME]]]
 //! ```
 
+mod common;
+
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
+use common::{Options, data};
 use relprop::heatmap::{ColorMap, SignalPlot, View};
 use relprop::input::{ModelDescription, Signal, SignalInput};
 use relprop::{Composite, Explainer, Network, OnnxOptions, Target, Tensor};
@@ -18,12 +21,12 @@ const HOP: usize = 512;
 const RATE: usize = 16000;
 
 fn main() -> Result<()> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/voice");
-    let mut args = std::env::args().skip(1);
-    let file = args.next().map_or_else(|| folder.join("sense_and_sensibility.wav"), PathBuf::from);
+    let options = Options::read_with_others()?;
+    let mut args = options.others.iter();
+    let file = args.next().map_or_else(|| data("voice/sense_and_sensibility.wav"), PathBuf::from);
     let frame = args.next().map(|frame| frame.parse()).transpose().context("FRAME is a number")?;
 
-    let model = folder.join("voice_activity.onnx");
+    let model = data("voice/voice_activity.onnx");
     let description =
         ModelDescription::beside(&model)?.context("there is no voice_activity.toml beside the network")?;
     let recording = Signal::read(&file)?;
@@ -36,7 +39,7 @@ fn main() -> Result<()> {
     let framed = SignalInput::new(&wanted, description.sample_rate, &input.name, &input.shape)?;
     let encoded = framed.apply(&file.display().to_string(), recording)?;
 
-    let mut explainer = Explainer::builder(&network, Composite::parse("epsilon")?).build()?;
+    let mut explainer = Explainer::builder(&network, Composite::parse("epsilon")?).backend(options.backend).build()?;
     println!("{}", explainer.device());
     let state = Tensor::from_f32([1, 1, 128], vec![0.0; 128])?;
     let inputs = [encoded.tensor.clone(), state.clone(), state];
@@ -58,9 +61,6 @@ fn main() -> Result<()> {
     let caption = format!("speech in frame {frame}: {seed:.3}");
     let plot = SignalPlot::new(&part.values, &part.relevance)?.sample_rate(RATE as f64).caption(caption);
     let scale = View::Signal(part.relevance.clone()).scale(99.5);
-    let file = std::env::temp_dir().join("relprop-voice.png");
-    plot.png(ColorMap::Bwr, scale).save(&file)?;
-    std::fs::write(file.with_extension("svg"), plot.svg(ColorMap::Bwr, scale))?;
-    println!("{}", file.display());
-    Ok(())
+    std::fs::write(options.path("voice.svg"), plot.svg(ColorMap::Bwr, scale))?;
+    options.save("voice.png", &plot.png(ColorMap::Bwr, scale))
 }

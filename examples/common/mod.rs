@@ -17,25 +17,36 @@ pub struct Options {
     /// Where to run: automatically without `cpu` or `gpu`.
     pub backend: Backend,
     folder: PathBuf,
+    /// What else was given.
+    pub others: Vec<String>,
 }
 
 impl Options {
     /// Reads the command line. Pictures go to `FOLDER`, or to a folder among the temporary files.
     pub fn read() -> anyhow::Result<Options> {
-        let mut options = Options { backend: Backend::Auto, folder: std::env::temp_dir().join("relprop-examples") };
-        for (i, argument) in std::env::args().skip(1).enumerate() {
-            match argument.as_str() {
-                "cpu" => options.backend = Backend::Cpu,
-                "gpu" => options.backend = Backend::Gpu,
-                folder if i < 2 && !folder.starts_with('-') => options.folder = PathBuf::from(folder),
-                other => bail!("\"{other}\" is not understood: arguments are [cpu|gpu] [FOLDER]"),
-            }
+        let options = Options::read_with_others()?;
+        if let Some(other) = options.others.first() {
+            bail!("\"{other}\" is not understood: arguments are [cpu|gpu] [FOLDER]");
         }
+        Ok(options)
+    }
+
+    /// The same where more may follow `[cpu|gpu] [FOLDER]`.
+    pub fn read_with_others() -> anyhow::Result<Options> {
+        let mut arguments = std::env::args().skip(1).peekable();
+        let backend = match arguments.next_if(|a| a == "cpu" || a == "gpu").as_deref() {
+            Some("cpu") => Backend::Cpu,
+            Some(_) => Backend::Gpu,
+            None => Backend::Auto,
+        };
+        let folder = arguments.next().map_or_else(|| std::env::temp_dir().join("relprop-examples"), PathBuf::from);
+        let options = Options { backend, folder, others: arguments.collect() };
         std::fs::create_dir_all(&options.folder).with_context(|| options.folder.display().to_string())?;
         Ok(options)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// Where a file of this name goes.
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
