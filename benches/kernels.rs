@@ -66,6 +66,7 @@ fn alone(plan: &Plan, step: &Step) -> Plan {
         forward: vec![step],
         backward: Vec::new(),
         inputs: Vec::new(),
+        whole: Vec::new(),
         outputs: Vec::new(),
         relevances: Vec::new(),
         sums: None,

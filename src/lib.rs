@@ -46,13 +46,14 @@ pub use explain::{
     Predictor, Target, TargetExplanation, estimate_memory,
 };
 pub use network::{
-    Activation, Affine, AxisMap, Conv, Dense, Dim, MaxPool, Network, NetworkBuilder, OneClassSvm, Op, ValueId,
+    Activation, Affine, AxisMap, Cell, Conv, Dense, Dim, Embedding, Given, MaxPool, Network, NetworkBuilder,
+    OneClassSvm, Op, Recurrent, Squash, ValueId,
 };
 pub use onnx::OnnxOptions;
 pub use plan::{ConservationDetail, SeedAmount};
 pub use rules::{
-    Bounds, Composite, LayerKind, LayerRule, NormalisationRule, Position, ResidualRule, Rule, RuleKind, Selector,
-    Stabiliser, StabiliserKind,
+    Bounds, Composite, LayerKind, LayerRule, NormalisationRule, Position, RecurrentRule, ResidualRule, Rule, RuleKind,
+    Selector, Stabiliser, StabiliserKind,
 };
 pub use tensor::{Data, Real, Tensor};
 

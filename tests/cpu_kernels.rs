@@ -43,6 +43,6 @@ macro_rules! kernels {
 }
 
 kernels! {
-    linear_forward linear_adjoint quotient resample transpose max_pool activation activation_adjoint binary softmax lrn
+    linear_forward linear_adjoint quotient resample transpose max_pool activation activation_adjoint binary softmax embedding lrn
     lrn_adjoint distances distances_adjoint sample_rms sample_sum seed
 }

@@ -79,7 +79,7 @@ macro_rules! kernels {
 }
 
 kernels! {
-    quotient resample transpose max_pool activation activation_adjoint binary softmax lrn lrn_adjoint sample_rms
+    quotient resample transpose max_pool activation activation_adjoint binary softmax embedding lrn lrn_adjoint sample_rms
     sample_sum seed distances distances_adjoint
 }
 

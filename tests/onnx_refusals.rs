@@ -35,10 +35,8 @@ fn what_is_not_supported_is_named() {
     let picture: &[i64] = &[3, 8, 8];
     let norm: &[(&str, &[i64])] = &[("s", &[3]), ("b", &[3]), ("m", &[3]), ("v", &[3])];
     let cases: Vec<(Model, &[&str])> = vec![
-        (
-            one("LSTM", &[4], vec![], &[], 17),
-            &["node \"the_lstm\" (LSTM)", "operator LSTM is not supported", "recurrent"],
-        ),
+        (one("Loop", &[4], vec![], &[], 17), &["operator Loop", "LSTM, GRU or RNN"]),
+        (one("Scan", &[4], vec![], &[], 17), &["operator Scan", "LSTM, GRU or RNN"]),
         (one("If", &[4], vec![], &[], 17), &["operator If", "must not branch"]),
         (one("QLinearConv", &[4], vec![], &[], 17), &["operator QLinearConv", "most similar names", "Conv"]),
         (
@@ -150,7 +148,10 @@ fn what_is_not_supported_is_named() {
             Model::new(17).input("x", batch_of(&[3])).output("y").node("Max", "x,x,c", "y", vec![]).weight("c", &[3]),
             &["extreme of several computed tensors and a constant"],
         ),
-        (Model::new(17).input("x", batch_of(&[3, 3])).output("y").node("Gather", "x,x", "y", vec![]), &["embedding"]),
+        (
+            Model::new(17).input("x", batch_of(&[3, 3])).output("y").node("Gather", "x,x", "y", vec![]),
+            &["computed indices", "constant table"],
+        ),
         (
             Model::new(17).input("x", batch_of(&[3, 8])).output("i").node(
                 "MaxPool",

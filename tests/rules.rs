@@ -66,7 +66,7 @@ fn rules(channels: usize) -> Vec<Rule> {
     for kind in kinds {
         for stabiliser in stabilisers {
             for zero_bias in [false, true] {
-                rules.push(Rule { kind: kind.clone(), stabiliser, zero_bias });
+                rules.push(Rule { kind: kind.clone(), stabiliser, zero_bias, bias_factor: 0.0 });
             }
         }
     }

@@ -331,9 +331,15 @@ pub fn with_bounds(composite: Composite) -> Result<Composite> {
 const LIMIT: f64 = 3.0;
 
 fn inputs(network: &Network, batch: usize) -> Result<Vec<Tensor>> {
+    let whole = network.whole_inputs()?;
     let tensor = |(i, id): (usize, &ValueId)| {
         let shape: Vec<usize> = network.value(*id).shape.iter().map(|d| d.at(batch)).collect();
         let len = shape.iter().product();
+        // Ids and lengths: as large as they may be, what takes the most time. Several layers may read them.
+        let largest = whole.iter().filter(|w| w.input == *id).map(|w| w.high).reduce(f64::min);
+        if let Some(largest) = largest {
+            return Tensor::from_i64(shape, vec![largest as i64; len]);
+        }
         Tensor::from_f32(shape, random::normal(u64::MAX - i as u64, len, LIMIT / 3.5))
     };
     network.inputs().iter().enumerate().map(tensor).collect()

@@ -202,6 +202,10 @@ pub struct RuleArgs {
     /// Leave biases out of the rules' denominators
     #[arg(long)]
     pub zero_bias: bool,
+    /// How much of what biases and stabilisers take recurrent layers hand on, and dense layers under the epsilon rule: 0 none,
+    /// 1 all, so that relevance is conserved. Default: the composite's, 0 in most
+    #[arg(long, value_name = "FACTOR")]
+    pub bias_factor: Option<f64>,
     /// How sums of branches share: norm, in proportion to the branches' values; bounded, to their magnitudes, which cannot blow
     /// up; shortcut or branch, all to the one with the fewest or most layers; gradient, all to each. Default: the
     /// composite's, norm in most

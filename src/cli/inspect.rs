@@ -88,6 +88,10 @@ fn multiply_adds(network: &Network, index: usize) -> u64 {
         Op::ConvTranspose(conv) => volume(node.inputs[0]) * per_row(conv.weight.shape()),
         Op::Dense(dense) => volume(node.output) * per_row(dense.weight.shape()),
         Op::Distances(distances) => volume(node.output) * per_row(distances.vectors.shape()),
+        Op::Recurrent(layer) => {
+            volume(node.inputs[0]) / (layer.features() as u64).max(1)
+                * (layer.weight.len() + layer.recurrence.len()) as u64
+        }
         Op::Affine(affine) if affine.scale.is_some() => volume(node.output),
         _ => 0,
     }

@@ -96,6 +96,9 @@ impl Model {
             composite = composite.with_bounds(Bounds::new(low, high)?);
         }
         composite = composite.with_zero_bias(args.zero_bias);
+        if let Some(factor) = args.bias_factor {
+            composite = composite.with_bias_factor(factor);
+        }
         if let Some(residual) = args.residual {
             composite = composite.with_residual(residual);
         }

@@ -338,6 +338,9 @@ impl Layouts {
             Step::Transpose(_) | Step::Softmax(_) | Step::Lrn(_) | Step::LrnAdjoint(_) => {
                 plain(&step.reads()) && plain(&step.writes())
             }
+            Step::Recurrent(_) | Step::RecurrentAdjoint(_) | Step::Embedding(_) => {
+                plain(&step.reads()) && plain(&step.writes())
+            }
             Step::Distances(_) | Step::DistancesAdjoint(_) | Step::Seed(_) => {
                 plain(&step.reads()) && plain(&step.writes())
             }

@@ -142,6 +142,18 @@ impl<T: Real> Memory<T> {
         self.reals[slot] = values;
     }
 
+    /// Writes three buffers of floats while the others can be read.
+    pub(super) fn write_three(
+        &mut self,
+        [first, second, third]: [BufferId; 3],
+        kernel: impl FnOnce(&Memory<T>, &mut [T], &mut [T], &mut [T]),
+    ) {
+        let (slot, len) = self.places[third.0];
+        let mut values = std::mem::take(&mut self.reals[slot]);
+        self.write_two(first, second, |memory, first, second| kernel(memory, first, second, &mut values[..len]));
+        self.reals[slot] = values;
+    }
+
     /// Writes a buffer of floats and one of indices while the others can be read.
     pub(super) fn write_indexed(
         &mut self,

@@ -23,6 +23,7 @@ mod dense;
 mod depthwise;
 mod distances;
 mod distances_adjoint;
+mod embedding;
 mod finish;
 mod layout;
 mod linear;
@@ -35,6 +36,8 @@ mod operand;
 mod panels;
 mod phases;
 mod quotient;
+mod recurrent;
+mod recurrent_adjoint;
 mod resample;
 mod sample_rms;
 mod sample_sum;
@@ -218,6 +221,13 @@ fn run_step<T: Vector>(
         Step::ActivationAdjoint(s) => memory.write(s.output, |m, y| activation_adjoint::run(s, m, y)),
         Step::Binary(s) => memory.write(s.output, |m, y| binary::run(s, m, y)),
         Step::Softmax(s) => memory.write(s.output, |m, y| softmax::run(s, m, y)),
+        Step::Recurrent(s) => memory.write_two(s.output, s.trace, |m, y, trace| recurrent::run(s, m, y, trace)),
+        Step::RecurrentAdjoint(s) => {
+            memory.write_three([s.share, s.spread, s.carry], |m, share, spread, carry| {
+                recurrent_adjoint::run(s, m, share, spread, carry);
+            });
+        }
+        Step::Embedding(s) => memory.write(s.output, |m, y| embedding::run(s, m, y)),
         Step::Lrn(s) => memory.write(s.output, |m, y| lrn::run(s, m, y)),
         Step::LrnAdjoint(s) => memory.write(s.output, |m, y| lrn_adjoint::run(s, m, y)),
         Step::Distances(s) => memory.write(s.output, |m, y| distances::run(s, m, y)),

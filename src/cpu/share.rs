@@ -119,13 +119,13 @@ impl<'a, T: Real> Divider<'a, T> {
 
 /// a / b, and 0 where b is 0.
 #[inline(always)]
-fn quotient<T: Real>(a: T, b: T) -> T {
+pub(super) fn quotient<T: Real>(a: T, b: T) -> T {
     if b == T::ZERO { T::ZERO } else { a / b }
 }
 
 /// z + ε·sign(z), sign(0) = +1.
 #[inline(always)]
-fn moved<T: Real>(z: T, epsilon: T) -> T {
+pub(super) fn moved<T: Real>(z: T, epsilon: T) -> T {
     if z < T::ZERO { z - epsilon } else { z + epsilon }
 }
 

@@ -107,8 +107,8 @@ impl<'a> Builder<'a> {
             if let Step::Linear(step) = step {
                 launches.extend(self.linear(step, &tiling)?.into_iter().map(|launch| (number, launch)));
             } else {
-                let launch = kernels::launch(step, &mut self.maps)?;
-                launches.extend(launch.map(|launch| (number, self.typed(launch))));
+                let lowered = kernels::launches(step, &mut self.maps)?;
+                launches.extend(lowered.into_iter().map(|launch| (number, self.typed(launch))));
             }
         }
         Ok(launches)

@@ -10,6 +10,7 @@
 //!   than its 11 bits below 6e-5, nothing below 6e-8;
 //! - what max pooling chooses from, back to where it was computed: rounded, values become equal that are not, and all
 //!   relevance goes to another one (`benches/REJECTED.md` has what that costs);
+//! - ids and lengths, which are whole numbers, and what recurrent layers compute;
 //! - constants with what the prologue makes of them, and denominators that the backward pass alone reads;
 //! - what is added up over several dispatches.
 //!
@@ -72,6 +73,7 @@ impl Halves {
         let mut stored = vec![false; plan.buffers.len()];
         let mut read = stored.clone();
         let mut wide = pooled(plan);
+        wide.extend(counted(plan));
         for step in &plan.forward {
             step.reads().iter().for_each(|buffer| read[buffer.0] = true);
             if stores_halves(step) {
@@ -178,6 +180,21 @@ fn pooled(plan: &Plan) -> Vec<BufferId> {
     pooled
 }
 
+/// The buffers of ids and lengths, whose whole numbers float16 does not hold, and where their values come from.
+fn counted(plan: &Plan) -> Vec<BufferId> {
+    let mut counted = Vec::new();
+    for step in plan.forward.iter().rev() {
+        match step {
+            Step::Embedding(step) => counted.push(step.ids),
+            Step::Recurrent(step) => counted.extend(step.recurrence.lengths),
+            Step::Resample(step) if counted.contains(&step.output) => counted.push(step.source),
+            Step::Transpose(step) if counted.contains(&step.output) => counted.push(step.source),
+            _ => {}
+        }
+    }
+    counted
+}
+
 /// Whether a step's kernel can store float16, and nothing is added to what it stored.
 fn stores_halves(step: &Step) -> bool {
     match step {
@@ -191,6 +208,7 @@ fn stores_halves(step: &Step) -> bool {
         | Step::Activation(_)
         | Step::Binary(_)
         | Step::Softmax(_)
+        | Step::Embedding(_)
         | Step::Lrn(_) => true,
         _ => false,
     }

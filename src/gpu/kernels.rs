@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::launch::{Binding, Grid, Launch, Resource, axes, read, u32_of, write};
 use super::linear::share_flags;
 use super::params::*;
+use super::recurrent;
 use super::shader::ShaderKey;
 use crate::error::{Error, Result};
 use crate::network::{Activation, AxisMap};
@@ -30,9 +31,12 @@ impl Maps {
     }
 }
 
-/// The dispatch of a step that is not linear; `None` for one that has nothing to write.
-pub(super) fn launch(step: &Step, maps: &mut Maps) -> Result<Option<Launch>> {
+/// The dispatches of a step that is not linear; none for one that has nothing to write.
+pub(super) fn launches(step: &Step, maps: &mut Maps) -> Result<Vec<Launch>> {
     let launch = match step {
+        Step::Recurrent(s) => return recurrent::forward(s),
+        Step::RecurrentAdjoint(s) => return recurrent::adjoint(s),
+        Step::Embedding(s) => Some(recurrent::embedding(s)?),
         Step::Linear(_) => return Err(Error::unsupported("gpu", "a linear step here", "it has its own module")),
         Step::Quotient(s) => quotient(s)?,
         Step::Resample(s) => resample(s, maps)?,
@@ -51,7 +55,7 @@ pub(super) fn launch(step: &Step, maps: &mut Maps) -> Result<Option<Launch>> {
         Step::SampleSum(s) => sample("sample_sum", s.source, s.output, s.samples, s.sample_len, s.row * s.samples)?,
         Step::Seed(s) => seed(s)?,
     };
-    Ok(launch)
+    Ok(launch.into_iter().collect())
 }
 
 /// A dispatch, unless its grid has no items.
@@ -483,7 +487,7 @@ fn seed(step: &Seed) -> Result<Option<Launch>> {
     Ok(dispatch(step.samples, ShaderKey::new("seed", vec![]), params, bindings, grid))
 }
 
-/// Every variant that [`launch`] can ask for.
+/// Every variant that [`launches`] can ask for.
 #[cfg(test)]
 pub(super) fn permutations() -> Vec<ShaderKey> {
     let mut keys: Vec<ShaderKey> =

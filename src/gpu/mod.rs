@@ -16,6 +16,7 @@ mod launch;
 mod linear;
 mod params;
 mod phases;
+mod recurrent;
 mod seeds;
 mod shader;
 mod staging;

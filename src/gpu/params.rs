@@ -108,6 +108,22 @@ params! {
 }
 
 params! {
+    /// `recurrent`, `recurrent_adjoint`.
+    RecurrentParams {
+        grid_width: u32, len: u32, batch: u32, hidden: u32, steps: u32, position: u32, reverse: u32, final_rows: u32,
+        gate: u32, candidate: u32, output_function: u32, h_count: u32, c_count: u32, features: u32, first: u32,
+        parity: u32, zero_bias: u32, epsilon: f32, bias_factor: f32,
+    }
+}
+
+params! {
+    /// `embedding`.
+    EmbeddingParams {
+        grid_width: u32, len: u32, rows: u32, width: u32,
+    }
+}
+
+params! {
     /// `lrn`, `lrn_adjoint`.
     LrnParams {
         grid_width: u32, len: u32, channels: u32, inner: u32, before: u32, after: u32,

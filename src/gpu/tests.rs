@@ -6,7 +6,7 @@ use std::sync::Arc;
 use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
 
 use super::shader::ShaderKey;
-use super::{kernels, linear, params};
+use super::{kernels, linear, params, recurrent};
 use crate::network::Activation;
 use crate::tensor::Tensor;
 
@@ -50,7 +50,7 @@ pub(super) fn fusible_activations() -> Vec<Activation> {
 
 /// Every variant of every kernel that a plan can lead to.
 fn every_variant() -> Vec<ShaderKey> {
-    [kernels::permutations(), linear::permutations()].concat()
+    [kernels::permutations(), linear::permutations(), recurrent::permutations()].concat()
 }
 
 fn parse(key: &ShaderKey) -> naga::Module {
@@ -85,8 +85,18 @@ fn with_halves(key: &ShaderKey, module: &naga::Module) -> ShaderKey {
 }
 
 /// Kernels whose output can be float16.
-const STORE_HALVES: [&str; 9] =
-    ["linear_forward", "linear_adjoint", "resample", "transpose", "max_pool", "activation", "binary", "softmax", "lrn"];
+const STORE_HALVES: [&str; 10] = [
+    "linear_forward",
+    "linear_adjoint",
+    "resample",
+    "transpose",
+    "max_pool",
+    "activation",
+    "binary",
+    "softmax",
+    "lrn",
+    "embedding",
+];
 
 #[test]
 fn every_variant_is_valid_and_within_the_smallest_devices_limits() {
@@ -128,6 +138,7 @@ fn parameters_lie_where_the_shaders_expect_them() {
     let activation = sized(params::ActivationParams::FIELDS, size_of::<params::ActivationParams>());
     let lrn = sized(params::LrnParams::FIELDS, size_of::<params::LrnParams>());
     let distances = sized(params::DistancesParams::FIELDS, size_of::<params::DistancesParams>());
+    let recurrent = sized(params::RecurrentParams::FIELDS, size_of::<params::RecurrentParams>());
     let sample = sized(params::SampleParams::FIELDS, size_of::<params::SampleParams>());
     let expected = HashMap::from([
         ("linear_forward", linear),
@@ -141,6 +152,9 @@ fn parameters_lie_where_the_shaders_expect_them() {
         ("activation_adjoint", activation),
         ("binary", sized(params::BinaryParams::FIELDS, size_of::<params::BinaryParams>())),
         ("softmax", sized(params::SoftmaxParams::FIELDS, size_of::<params::SoftmaxParams>())),
+        ("recurrent", recurrent),
+        ("recurrent_adjoint", recurrent),
+        ("embedding", sized(params::EmbeddingParams::FIELDS, size_of::<params::EmbeddingParams>())),
         ("lrn", lrn),
         ("lrn_adjoint", lrn),
         ("distances", distances),

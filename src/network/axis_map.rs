@@ -133,6 +133,11 @@ impl AxisMap {
         AxisMap { inputs: self.outputs(), starts, sources, weights }
     }
 
+    /// Whether every output is one of the inputs.
+    pub fn is_pick(&self) -> bool {
+        self.starts.iter().enumerate().all(|(i, start)| *start as usize == i) && self.weights.iter().all(|w| *w == 1.0)
+    }
+
     /// Whether the outputs of non-negative inputs are non-negative.
     pub fn is_non_negative(&self) -> bool {
         self.weights.iter().all(|w| *w >= 0.0)

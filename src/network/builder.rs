@@ -66,6 +66,16 @@ impl NetworkBuilder {
         &self.network.inputs
     }
 
+    /// The tensor whose values a tensor has, in some order.
+    pub(crate) fn routed_from(&self, id: ValueId) -> Option<ValueId> {
+        self.network.routed_from(id)
+    }
+
+    /// Whether a tensor's values are those of an input, in some order.
+    pub(crate) fn is_given(&self, id: ValueId) -> bool {
+        self.routed_from(id).is_some_and(|from| self.network.inputs.contains(&from))
+    }
+
     /// The shape of a tensor made so far.
     pub fn shape(&self, id: ValueId) -> &[Dim] {
         &self.network.values[id.0].shape

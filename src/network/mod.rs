@@ -7,6 +7,8 @@ mod axis_map;
 mod builder;
 mod canonize;
 mod op;
+mod recurrent;
+mod samples;
 pub(crate) mod shape;
 mod svm;
 
@@ -18,6 +20,8 @@ use crate::tensor::Tensor;
 pub use axis_map::AxisMap;
 pub use builder::NetworkBuilder;
 pub use op::{Activation, Affine, Conv, Dense, Distances, Lrn, MaxPool, Op, Resample, ResampleKind};
+pub(crate) use recurrent::check_whole;
+pub use recurrent::{Cell, Embedding, Given, Recurrent, Squash, WholeInput};
 pub use shape::Dim;
 pub use svm::OneClassSvm;
 
@@ -118,7 +122,7 @@ impl Network {
     }
 
     /// The number of samples in a run where the file fixes it, `None` where the batch is open. It is the size of the first
-    /// axis where all inputs and `output` share it; else nothing says which axis counts samples, and a run is one sample.
+    /// axis where all inputs and `output` share it, and recurrent layers do not step along it; else nothing says which axis counts samples, and a run is one sample.
     pub fn fixed_batch(&self, output: ValueId) -> Option<usize> {
         if self.has_open_batch() {
             return None;
@@ -128,7 +132,9 @@ impl Network {
             _ => None,
         };
         let own = self.value(output).shape.first().and_then(|d| d.fixed()).unwrap_or(1);
-        Some(if self.inputs.iter().all(|i| first(i) == Some(own)) { own } else { 1 })
+        let recurrent = self.nodes.iter().any(|node| matches!(node.op, Op::Recurrent(_)));
+        let counts = self.inputs.iter().all(|i| first(i) == Some(own));
+        Some(if counts && (!recurrent || self.first_axis_counts_samples(output)) { own } else { 1 })
     }
 
     /// The same network with other weights: each constant of each node (weights, biases, scales) becomes what `change` makes of

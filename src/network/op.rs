@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{AxisMap, Dim};
+use super::{AxisMap, Dim, Embedding, Recurrent};
 use crate::tensor::Tensor;
 
 /// One operator with its attributes and constant operands. Every op has one output.
@@ -62,6 +62,10 @@ pub enum Op {
         /// How sharp it is: the larger, the nearer to the minimum. Above 0.
         gamma: f64,
     },
+    /// One direction of an LSTM, GRU or simple recurrent layer.
+    Recurrent(Recurrent),
+    /// Rows of a constant table at computed ids.
+    Embedding(Embedding),
 }
 
 /// Attributes and constants of a convolution, or of the convolution whose adjoint a transposed convolution is.
@@ -298,6 +302,8 @@ impl Op {
             Op::Lrn(_) => "LRN",
             Op::Distances(_) => "Distances",
             Op::SoftMin { .. } => "SoftMin",
+            Op::Recurrent(r) => r.cell.name(),
+            Op::Embedding(_) => "Gather",
         }
     }
 
@@ -308,17 +314,22 @@ impl Op {
             Op::Dense(d) => std::iter::once(&d.weight).chain(&d.bias).collect(),
             Op::Affine(a) => a.scale.iter().chain(&a.shift).collect(),
             Op::Distances(d) => std::iter::once(&d.vectors).chain(&d.offsets).collect(),
+            Op::Recurrent(r) => r.constants(),
+            Op::Embedding(e) => vec![&e.table],
             Op::Activation(Activation::PRelu { slope }) => vec![slope],
             _ => Vec::new(),
         }
     }
 
-    /// The same, to be changed.
+    /// The weights and biases, to be changed: states and lengths of sequences are none.
     pub(crate) fn constants_mut(&mut self) -> Vec<&mut Arc<Tensor>> {
         match self {
             Op::Conv(c) | Op::ConvTranspose(c) => std::iter::once(&mut c.weight).chain(&mut c.bias).collect(),
             Op::Dense(d) => std::iter::once(&mut d.weight).chain(&mut d.bias).collect(),
             Op::Affine(a) => a.scale.iter_mut().chain(&mut a.shift).collect(),
+            Op::Distances(d) => std::iter::once(&mut d.vectors).chain(&mut d.offsets).collect(),
+            Op::Recurrent(r) => [&mut r.weight, &mut r.recurrence].into_iter().chain(&mut r.bias).collect(),
+            Op::Embedding(e) => vec![&mut e.table],
             Op::Activation(Activation::PRelu { slope }) => vec![slope],
             _ => Vec::new(),
         }

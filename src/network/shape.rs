@@ -82,6 +82,10 @@ pub(crate) fn infer(op: &Op, inputs: &[&[Dim]]) -> Result<Vec<Dim>, String> {
         Op::Add => 2..=usize::MAX,
         Op::Concat { .. } => 1..=usize::MAX,
         Op::Sub | Op::Mul | Op::Div => 2..=2,
+        Op::Recurrent(r) => {
+            let inputs = 1 + r.given().iter().flatten().count();
+            inputs..=inputs
+        }
         _ => 1..=1,
     };
     if !arity.contains(&inputs.len()) {
@@ -132,6 +136,8 @@ pub(crate) fn infer(op: &Op, inputs: &[&[Dim]]) -> Result<Vec<Dim>, String> {
             }
             Ok(x.to_vec())
         }
+        Op::Recurrent(recurrent) => recurrent.infer(inputs),
+        Op::Embedding(embedding) => embedding.infer(x),
     }
 }
 

@@ -1,5 +1,6 @@
 //! One ONNX node on its way into the network: its attributes, its inputs, and what it emits.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use rten_onnx::onnx::{AttributeProto, AttributeType, NodeProto, TensorProto};
@@ -23,6 +24,8 @@ pub(super) struct Call<'a> {
     pub inputs: Vec<Option<Item>>,
     /// Whether anything reads output i.
     pub wanted: Vec<bool>,
+    /// The network's inputs that hold integers.
+    pub integers: &'a HashSet<ValueId>,
     /// How many values folding may still make.
     pub budget: &'a mut usize,
 }
@@ -88,6 +91,11 @@ impl Call<'_> {
     pub fn text(&self, name: &str, default: &str) -> Result<String> {
         let found = self.attribute(name, AttributeType::STRING)?;
         Ok(found.map_or(default, |a| a.s.as_deref().unwrap_or_default()).to_string())
+    }
+
+    /// A list of texts, if it is there.
+    pub fn texts(&self, name: &str) -> Result<Option<Vec<String>>> {
+        Ok(self.attribute(name, AttributeType::STRINGS)?.map(|a| a.strings.clone()))
     }
 
     /// A list of integers, if it is there.
@@ -189,6 +197,11 @@ impl Call<'_> {
     /// The shape of a computed tensor.
     pub fn shape(&self, id: ValueId) -> Vec<Dim> {
         self.builder.shape(id).to_vec()
+    }
+
+    /// Whether a computed tensor holds the values of an input of integers, in whatever order.
+    pub fn is_integer(&self, id: ValueId) -> bool {
+        self.builder.routed_from(id).is_some_and(|input| self.integers.contains(&input))
     }
 
     /// The size of an axis, which must not depend on the batch size.

@@ -48,15 +48,20 @@ pub(super) fn import(model: ModelProto, file: &str, folder: Option<&Path>, optio
     }
     let mut builder = Network::builder(file);
     let mut items: HashMap<&str, Item> = HashMap::new();
+    let mut integers = HashSet::new();
     for info in &inputs {
         let name = info.name.as_deref().unwrap_or_default();
-        check_input_type(file, info, sorted.iter().map(|i| &nodes[*i]))?;
+        let integer = check_input_type(file, info, || sorted.iter().map(|i| &nodes[*i]))?;
         let shape = input_shape(file, info, options)?;
         if !is_possible(&shape) {
             let what = format!("its size {} is too large", display(&shape));
             return Err(Error::shape(format!("{file}: input \"{name}\""), what));
         }
-        items.insert(name, builder.input_with_shape(name, shape).into());
+        let id = builder.input_with_shape(name, shape);
+        if integer {
+            integers.insert(id);
+        }
+        items.insert(name, id.into());
     }
     if let Some(name) = options.shapes.keys().find(|name| !items.contains_key(name.as_str())) {
         let names: Vec<&str> = items.keys().copied().collect();
@@ -78,7 +83,16 @@ pub(super) fn import(model: ModelProto, file: &str, folder: Option<&Path>, optio
         let inputs = node.input.iter().map(|name| items.get(name.as_str()).cloned()).collect();
         let wanted = node.output.iter().map(|name| uses.contains_key(name.as_str())).collect();
         let place = place(file, node, i);
-        let mut call = Call { builder: &mut builder, node, place, opset, inputs, wanted, budget: &mut budget };
+        let mut call = Call {
+            builder: &mut builder,
+            node,
+            place,
+            opset,
+            inputs,
+            wanted,
+            integers: &integers,
+            budget: &mut budget,
+        };
         let made = entry.run(&mut call).map_err(|error| located(error, file, &call.place))?;
         for (at, name) in node.output.iter().enumerate() {
             match made.get(at) {
@@ -216,8 +230,10 @@ fn entry(node: &NodeProto, place: &str) -> Result<&'static Entry> {
             return Err(Error::unsupported(place, format!("{op} of the domain {domain}"), help));
         }
         let help = match op {
-            "LSTM" | "GRU" | "RNN" => "recurrent layers cannot be explained yet".to_string(),
-            "If" | "Loop" | "Scan" => "the graph must not branch; simplify the model before it is loaded".to_string(),
+            "Loop" | "Scan" => {
+                "recurrent layers are as LSTM, GRU or RNN, or written out step by step; export the model so".to_string()
+            }
+            "If" => "the graph must not branch; simplify the model before it is loaded".to_string(),
             _ => {
                 let near = crate::text::nearest(op, ops::names(domain), 3).join(", ");
                 format!("supported operators with the most similar names: {near}")
@@ -320,12 +336,12 @@ fn sort(
     Ok(sorted)
 }
 
-/// Inputs are floats; integers only where they are turned into floats at once.
-fn check_input_type<'a>(
+/// Inputs are floats; integers only where they are turned into floats, or are ids or lengths. Whether it holds integers.
+fn check_input_type<'a, I: Iterator<Item = &'a NodeProto>>(
     file: &str,
     info: &ValueInfoProto,
-    mut nodes: impl Iterator<Item = &'a NodeProto>,
-) -> Result<()> {
+    nodes: impl Fn() -> I,
+) -> Result<bool> {
     let name = info.name.as_deref().unwrap_or_default();
     let place = || format!("{file}: input \"{name}\"");
     let tensor = info.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
@@ -333,19 +349,44 @@ fn check_input_type<'a>(
         tensor.ok_or_else(|| Error::unsupported(place(), "a type other than a tensor", "inputs are tensors"))?;
     let kind = tensor.elem_type.unwrap_or(DataType(0));
     match kind {
-        DataType::FLOAT | DataType::FLOAT16 | DataType::BFLOAT16 | DataType::DOUBLE => Ok(()),
+        DataType::FLOAT | DataType::FLOAT16 | DataType::BFLOAT16 | DataType::DOUBLE => Ok(false),
         DataType::UINT8 | DataType::INT8 | DataType::INT32 | DataType::INT64 | DataType::BOOL => {
-            let reads = |node: &NodeProto| node.input.iter().any(|i| i == name);
-            match nodes.find(|n| reads(n) && !matches!(n.op_type.as_deref(), Some("Cast" | "Shape"))) {
-                None => Ok(()),
-                Some(node) => {
-                    let what = format!("type {kind} in {}", node.op_type.as_deref().unwrap_or_default());
-                    Err(Error::unsupported(place(), what, "integer inputs have to be cast to float first"))
+            // The tensors that hold the input's integers.
+            let mut names = vec![name];
+            let mut next = 0;
+            while let Some(name) = names.get(next).copied() {
+                next += 1;
+                for node in nodes().filter(|n| n.input.iter().any(|i| i == name)) {
+                    match node.op_type.as_deref().unwrap_or_default() {
+                        "Shape" => {}
+                        "Gather" if node.input.first().is_some_and(|first| first != name) => {}
+                        "LSTM" | "GRU" | "RNN" if node.input.iter().position(|i| i == name) == Some(4) => {}
+                        // A cast to another type of integers has its own word to say if it is no such.
+                        "Cast" | "Squeeze" | "Unsqueeze" | "Reshape" | "Flatten" | "Transpose" | "Slice"
+                        | "Identity" => {
+                            let floats = cast_to_float(node);
+                            let made = node.output.iter().map(String::as_str).filter(|o| !floats && !names.contains(o));
+                            let made: Vec<&str> = made.collect();
+                            names.extend(made);
+                        }
+                        op => {
+                            let help = "integer inputs have to be ids of an embedding, lengths, or cast to float first";
+                            return Err(Error::unsupported(place(), format!("type {kind} in {op}"), help));
+                        }
+                    }
                 }
             }
+            Ok(true)
         }
         _ => Err(Error::unsupported(place(), format!("type {kind}"), "inputs are floats")),
     }
+}
+
+/// Whether a node casts to floats.
+fn cast_to_float(node: &NodeProto) -> bool {
+    let to = node.attribute.iter().find(|a| a.name.as_deref() == Some("to")).and_then(|a| a.i);
+    let floats = [DataType::FLOAT, DataType::FLOAT16, DataType::BFLOAT16, DataType::DOUBLE];
+    node.op_type.as_deref() == Some("Cast") && to.is_some_and(|to| floats.iter().any(|f| i64::from(f.0) == to))
 }
 
 /// The shape of an input: the file's, with what it leaves open taken from the options. A leading open axis is the batch.

@@ -66,6 +66,7 @@ impl Plan {
         planner.stabiliser = composite.stabiliser;
         planner.share_denominators = options.several_targets;
         planner.bias_shares = (options.conservation == ConservationDetail::Full).then(Vec::new);
+        let whole = whole_inputs(network)?;
         let inputs = planner.add_inputs()?;
         for (node, live) in network.nodes().iter().zip(&live) {
             if *live {
@@ -108,7 +109,7 @@ impl Plan {
             planner.keep(buffer);
             relevances.push(planner.port(*value, buffer));
         }
-        Ok(planner.finish(inputs, vec![output], relevances, sums, options.several_targets))
+        Ok(planner.finish(inputs, whole, vec![output], relevances, sums, options.several_targets))
     }
 
     /// The plan of a forward pass alone, which reads back every output of the network.
@@ -122,6 +123,7 @@ impl Plan {
         let rules = vec![LayerRule::Route; network.nodes().len()];
         let facts = Facts::of(network, &rules, network.outputs()[0], &vec![false; live.len()]);
         let mut planner = Planner::new(network, facts, batch);
+        let whole = whole_inputs(network)?;
         let inputs = planner.add_inputs()?;
         for (node, live) in network.nodes().iter().zip(&live) {
             if *live {
@@ -135,7 +137,7 @@ impl Plan {
             outputs.push(port);
         }
         let sums = Sums::new(ConservationDetail::None, &mut planner);
-        Ok(planner.finish(inputs, outputs, Vec::new(), sums, false))
+        Ok(planner.finish(inputs, whole, outputs, Vec::new(), sums, false))
     }
 }
 
@@ -157,6 +159,15 @@ fn check_rms(network: &Network, composite: &Composite, rules: &[LayerRule]) -> R
         }
     }
     Ok(())
+}
+
+/// The inputs of whole numbers by their place.
+fn whole_inputs(network: &Network) -> Result<Vec<Whole>> {
+    let found = network.whole_inputs()?.into_iter().filter_map(|whole| {
+        let input = network.inputs().iter().position(|id| *id == whole.input)?;
+        Some(Whole { input, low: whole.low, high: whole.high, layer: whole.layer })
+    });
+    Ok(found.collect())
 }
 
 /// The table of sums while it is being made.
@@ -254,6 +265,7 @@ impl Planner<'_> {
     fn finish(
         mut self,
         mut inputs: Vec<Port>,
+        whole: Vec<Whole>,
         mut outputs: Vec<Port>,
         mut relevances: Vec<Port>,
         mut sums: Sums,
@@ -279,6 +291,7 @@ impl Planner<'_> {
             forward: self.forward,
             backward: self.backward,
             inputs,
+            whole,
             outputs,
             relevances,
             // Without a row there is nothing to read back.

@@ -2,10 +2,10 @@
 
 use super::sliding::Sliding;
 use crate::error::{Error, Result};
-use crate::network::Activation;
+use crate::network::{Activation, check_whole};
 use crate::plan::{
-    BufferId, Element, Epilogue, Epsilon, Geometry, Linear, Operand, Plan, Port, Quotient, SeedRequest, Share, Step,
-    Windows,
+    BufferId, Element, Epilogue, Epsilon, Geometry, Linear, Operand, Plan, Port, Quotient, Recurrence, SeedRequest,
+    Share, Step, Windows,
 };
 use crate::tensor::Tensor;
 
@@ -81,6 +81,11 @@ fn inputs(plan: &Plan, inputs: &[Tensor]) -> Result<()> {
     if let Some((port, tensor)) = plan.inputs.iter().zip(inputs).find(wrong) {
         let what = format!("the input has shape {:?}, but the plan was made for {:?}", tensor.shape(), port.shape);
         return Err(Error::shape(&port.name, what));
+    }
+    for whole in &plan.whole {
+        let (Some(port), Some(values)) = (plan.inputs.get(whole.input), inputs.get(whole.input)) else { continue };
+        check_whole(values, whole.low, whole.high)
+            .map_err(|what| Error::Input(format!("input \"{}\" of layer \"{}\": {what}", port.name, whole.layer)))?;
     }
     Ok(())
 }
@@ -168,8 +173,8 @@ impl Checker<'_> {
     fn overlap(&self, step: &Step) -> Check {
         let slot = |id: &BufferId| self.plan.buffers.get(id.0).map(|b| b.slot);
         let writes: Vec<_> = step.writes().iter().map(slot).collect();
-        if writes.len() == 2 && writes[0] == writes[1] {
-            return Err("both outputs lie in the same slot".into());
+        if writes.iter().enumerate().any(|(i, slot)| writes[..i].contains(slot)) {
+            return Err("two outputs lie in the same slot".into());
         }
         let adds = match step {
             Step::Linear(Linear { epilogue: Epilogue::Multiply { accumulate: true, .. }, .. }) => 1,
@@ -266,6 +271,38 @@ impl Checker<'_> {
                 self.real("source", s.source, product(&sizes))?;
                 self.real("output", s.output, product(&sizes))
             }
+            Step::Recurrent(r) => {
+                let of = &r.recurrence;
+                let ([rows, hidden], gates) = (self.recurrence(of)?, of.cell.gates());
+                self.real("projection", r.projection, product(&[rows, gates, hidden]))?;
+                self.real("weights", r.weights, product(&[hidden, gates, hidden]))?;
+                if r.bias.is_some() && !of.resets_after() {
+                    return Err("a bias beside that of the projection".into());
+                }
+                r.bias.map_or(Ok(()), |bias| self.real("bias", bias, hidden))?;
+                self.real("output", r.output, of.output_len())?;
+                self.real("trace", r.trace, product(&[rows, of.traces(), hidden]))
+            }
+            Step::RecurrentAdjoint(r) => {
+                let of = &r.recurrence;
+                let [rows, hidden] = self.recurrence(of)?;
+                positive("features", &[r.features])?;
+                for (role, buffer) in [("output", r.output), ("relevance", r.relevance)] {
+                    self.real(role, buffer, of.output_len())?;
+                }
+                self.real("trace", r.trace, product(&[rows, of.traces(), hidden]))?;
+                self.real("weights", r.weights, product(&[hidden, hidden]))?;
+                self.real("bias", r.bias, product(&[2, hidden]))?;
+                self.real("share", r.share, product(&[rows, hidden]))?;
+                self.real("spread", r.spread, rows)?;
+                self.real("carry", r.carry, product(&[5, of.batch, hidden]))
+            }
+            Step::Embedding(e) => {
+                positive("sizes", &[e.rows, e.width, e.count])?;
+                self.real("table", e.table, product(&[e.rows, e.width]))?;
+                self.real("ids", e.ids, e.count)?;
+                self.real("output", e.output, product(&[e.count, e.width]))
+            }
             Step::Lrn(l) => {
                 let sizes = [l.batch, l.channels, l.inner];
                 positive("sizes", &[sizes.as_slice(), &[l.lrn.size]].concat())?;
@@ -314,6 +351,26 @@ impl Checker<'_> {
                 self.real("output", s.output, product(&[s.samples, s.sample_len]))
             }
         }
+    }
+
+    /// Rows of a position and sample each, and units.
+    fn recurrence(&self, r: &Recurrence) -> std::result::Result<[usize; 2], String> {
+        positive("sizes", &[r.steps, r.batch, r.hidden])?;
+        if r.final_rows > 1 + usize::from(r.cell.has_cell_state()) {
+            return Err(format!("{} rows for the last states", r.final_rows));
+        }
+        if r.initial_c.is_some() && !r.cell.has_cell_state() {
+            return Err("a cell state where there is none".into());
+        }
+        for (role, state) in [("hidden state", &r.initial_h), ("cell state", &r.initial_c)] {
+            let Some(state) = state else { continue };
+            if state.inner != 1 || ![r.hidden, product(&[r.batch, r.hidden])].contains(&state.count) {
+                return Err(format!("{role}: {} values, each {} times", state.count, state.inner));
+            }
+            self.real(role, state.buffer, state.count)?;
+        }
+        r.lengths.map_or(Ok(()), |lengths| self.real("lengths", lengths, r.batch))?;
+        Ok([product(&[r.steps, r.batch]), r.hidden])
     }
 
     fn slope(&self, activation: Option<&Activation>, slope: Option<&Operand>) -> Check {

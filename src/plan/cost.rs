@@ -11,6 +11,7 @@ use std::ops::Add;
 use serde::Serialize;
 
 use super::{BufferId, Plan, Step};
+use crate::network::Cell;
 
 /// Bytes of a float or an index.
 pub(super) const WORD: u64 = 4;
@@ -82,14 +83,29 @@ impl Plan {
                 (values(step.reads()), values(step.writes()))
             }
         };
-        let mut multiply_adds = 0;
+        let (mut multiply_adds, mut dispatches) = (0, 1);
+        match step {
+            // A GRU that resets before its recurrent weights knows r before it can do the candidate.
+            Step::Recurrent(r) => {
+                let of = &r.recurrence;
+                let phases = if matches!(of.cell, Cell::Gru { reset_after: false, .. }) { 2 } else { 1 };
+                dispatches = of.steps * phases;
+                multiply_adds = of.steps * of.batch * of.cell.gates() * of.hidden * of.hidden;
+            }
+            Step::RecurrentAdjoint(r) => {
+                let of = &r.recurrence;
+                dispatches = 2 * of.steps;
+                multiply_adds = of.steps * of.batch * of.hidden * of.hidden;
+            }
+            _ => {}
+        }
         if let Step::Linear(linear) = step {
             let weights: HashSet<_> = linear.terms.iter().map(|t| t.weight).collect();
             read += weights.into_iter().map(|w| self.weights[w.0].tensor.len()).sum::<usize>();
             multiply_adds = linear.geometry.multiply_adds() * linear.terms.len();
         }
         Cost {
-            dispatches: 1,
+            dispatches: dispatches as u64,
             multiply_adds: multiply_adds as u64,
             bytes_read: read as u64 * WORD,
             bytes_written: written as u64 * WORD,

@@ -69,13 +69,19 @@ impl Facts {
             Op::MaxPool(_) | Op::Add | Op::Mul | Op::Div | Op::Concat { .. } => inputs(),
             Op::Transpose { .. } | Op::Reshape { .. } | Op::Lrn(_) => inputs(),
             Op::Conv(_) | Op::ConvTranspose(_) | Op::Dense(_) | Op::Affine(_) | Op::Sub => false,
+            Op::Recurrent(_) | Op::Embedding(_) => false,
         }
     }
 
     /// Whether the relevance that `input` gets from this node is 0 wherever the input is 0.
     fn keeps_zero(&self, node: &Node, rule: &LayerRule, input: ValueId, output_keeps: bool) -> bool {
         match rule {
-            LayerRule::Linear(rule) => lower(rule, self.known(node)).is_proportional_to_input(),
+            LayerRule::Linear(rule) => {
+                rule.bias_factor == 0.0 && lower(rule, self.known(node)).is_proportional_to_input()
+            }
+            // Without biases handed on, x and the states are factors of what they get.
+            LayerRule::Recurrent(rule) => rule.bias_factor == 0.0,
+            LayerRule::Embedding => false,
             LayerRule::Activation(how) => match &node.op {
                 Op::Activation(Activation::Relu) => match how {
                     ActivationRule::Pass | ActivationRule::Deconvnet => output_keeps,

@@ -58,6 +58,8 @@ impl Planner<'_> {
                 }));
                 output
             }
+            Op::Recurrent(layer) => self.recurrent_forward(node, layer)?,
+            Op::Embedding(embedding) => self.embedding_forward(node, embedding)?,
             Op::Lrn(_) => {
                 let output = self.buffer(self.len(input), &node.name);
                 let step = self.lrn(node, output)?;

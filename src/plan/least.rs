@@ -149,12 +149,22 @@ impl<'a> Count<'a> {
         nodes()
             .map(|(_, node)| {
                 let operands = self.operands(node);
-                let constants: usize = node.op.constants().iter().map(|c| c.len()).sum();
+                let mut constants: usize = node.op.constants().iter().map(|c| c.len()).sum();
+                if let Op::Recurrent(layer) = &node.op {
+                    // Its biases are sums of two.
+                    constants -= layer.bias.as_ref().map_or(0, |bias| bias.len() / 2);
+                }
                 let read = operands.iter().map(|v| self.len(*v)).sum::<u64>() + constants as u64;
                 let output = self.len(node.output);
                 let winners = if self.winners && matches!(node.op, Op::MaxPool(_)) { output } else { 0 };
                 let written = winners + if stored.contains(&node.output) { output } else { 0 };
-                let linear = self.layer(node).map_or(0, |l| l.geometry.multiply_adds() as u64);
+                let linear = match &node.op {
+                    Op::Recurrent(layer) => {
+                        let positions = self.len(node.inputs[0]) / (layer.features() as u64).max(1);
+                        positions * (layer.weight.len() + layer.recurrence.len()) as u64
+                    }
+                    _ => self.layer(node).map_or(0, |l| l.geometry.multiply_adds() as u64),
+                };
                 let own = !matches!(node.op, Op::Activation(_) | Op::Add) || operands.len() == node.inputs.len();
                 pass(u64::from(own), linear, read, written)
             })
@@ -275,6 +285,8 @@ impl<'a> Count<'a> {
                 let inputs: u64 = node.inputs.iter().map(|v| self.len(*v)).sum();
                 (routed(y, inputs), node.inputs.clone())
             }
+            LayerRule::Recurrent(_) => self.recurrent_backward(node),
+            LayerRule::Embedding => (routed(y, x), first),
             LayerRule::Softmax => (Cost::default(), Vec::new()),
             LayerRule::SoftmaxGradient => {
                 self.need_output(back, node);
@@ -304,6 +316,21 @@ impl<'a> Count<'a> {
             },
             GateRule::Half => (pass(1, 0, y, y), vec![a, b]),
         }
+    }
+
+    /// Relevance of the output, the states, gates and x in; the products with the signal's rows of both weights.
+    fn recurrent_backward(&mut self, node: &Node) -> (Cost, Vec<ValueId>) {
+        let Op::Recurrent(layer) = &node.op else { return (Cost::default(), Vec::new()) };
+        let (x, y) = (self.len(node.inputs[0]), self.len(node.output));
+        self.need(node.inputs[0]);
+        self.need(node.output);
+        let given = layer.given();
+        let takers: Vec<ValueId> =
+            std::iter::once(0).chain(given[..2].iter().copied().flatten()).map(|i| node.inputs[i]).collect();
+        let written: u64 = takers.iter().map(|v| self.len(*v)).sum();
+        let signal = (layer.hidden() * (layer.features() + layer.hidden())) as u64;
+        let work = x / (layer.features() as u64).max(1) * signal;
+        (pass(1, work, 2 * y + x + signal, written), takers)
     }
 
     fn linear_backward(&mut self, back: &Backward, node: &'a Node, lowered: &Lowered) -> Cost {

@@ -1,6 +1,6 @@
 //! Linear layers: their geometry, and a rule's terms as steps.
 
-use super::planner::{Planner, spread, three};
+use super::planner::{Pass, Planner, spread, three};
 use super::*;
 use crate::error::{Error, Result};
 use crate::network::{Node, Op};
@@ -138,7 +138,7 @@ impl Planner<'_> {
             .map(|d| self.share(node, layer, rule, d, bounds, relevance))
             .collect::<Result<Vec<_>>>()?;
         for (denominator, share) in lowered.denominators.iter().zip(&shares) {
-            self.note_bias(node, layer, denominator, *share);
+            self.note_bias(node, layer, rule, denominator, *share);
         }
         let input = self.value(node.inputs[0])?;
         let output = self.buffer(self.len(node.inputs[0]), format!("relevance of the input of {}", node.name));
@@ -169,7 +169,36 @@ impl Planner<'_> {
                 output,
             }));
         }
-        Ok(output)
+        match (rule.bias_factor, &node.op, &rule.kind) {
+            (factor, Op::Dense(_), RuleKind::Epsilon) if factor != 0.0 => {
+                self.spread_missing(node, layer, factor, relevance, output)
+            }
+            _ => Ok(output),
+        }
+    }
+
+    /// A dense layer's relevance with what bias and stabiliser took: `factor` of it, the same for each input of a row.
+    ///
+    /// `Σ_m (b_m + ε·s_m)/(z_m + ε·s_m)·R_m` is what is missing from the input's relevance.
+    fn spread_missing(
+        &mut self,
+        node: &Node,
+        layer: &Layer,
+        factor: f64,
+        arriving: BufferId,
+        leaving: BufferId,
+    ) -> Result<BufferId> {
+        let (rows, inputs) = (layer.geometry.batch, layer.input_channels());
+        let label = format!("relevance of the input of {}", node.name);
+        let total = |planner: &mut Self, source: BufferId, count: usize| -> Result<Operand> {
+            let sum = Arc::new(AxisMap::reduce(count, factor / inputs as f64)?);
+            let sum = planner.along(&sum, &[rows, 1], 1, source, None, Pass::Backward, &label);
+            Ok(planner.whole(sum))
+        };
+        let (came, went) = (total(self, arriving, layer.output_channels())?, total(self, leaving, inputs)?);
+        let missing = self.binary(BinaryOp::Sub, came, went, rows, &label);
+        let each = Operand { buffer: missing, inner: inputs, count: rows };
+        Ok(self.binary(BinaryOp::Add, self.whole(leaving), each, rows * inputs, &label))
     }
 
     /// `scale · R / st(z)` for one denominator.
@@ -240,14 +269,20 @@ impl Planner<'_> {
     }
 
     /// Notes which part of a denominator is bias, if that is wanted.
-    fn note_bias(&mut self, node: &Node, layer: &Layer, denominator: &Denominator, share: BufferId) {
+    fn note_bias(&mut self, node: &Node, layer: &Layer, rule: &Rule, denominator: &Denominator, share: BufferId) {
         if self.bias_shares.is_none() {
             return;
         }
         let own = denominator.output.then_some(BiasForm::Form(WeightForm::Plain));
+        // What is handed on all the same is not absorbed.
+        let kept = match node.op {
+            Op::Dense(_) if rule.kind == RuleKind::Epsilon => 1.0 - rule.bias_factor,
+            _ => 1.0,
+        };
         let forms = [own, Some(denominator.bias)].into_iter().flatten().filter_map(|form| bias_values(layer, form));
         let sum = forms.reduce(|a, b| a.iter().zip(b).map(|(a, b)| a + b).collect());
         let Some(values) = sum.filter(|values| values.iter().any(|b| *b != 0.0)) else { return };
+        let values = values.into_iter().map(|b| b * kept).collect();
         let buffer = self.constant(values, format!("bias of {}", node.name));
         let (inner, count) = (layer.output_len() / layer.output_channels(), layer.output_channels());
         self.bias_shares.iter_mut().for_each(|shares| shares.push((share, Operand { buffer, inner, count })));

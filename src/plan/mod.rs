@@ -14,6 +14,8 @@ mod least;
 mod lifetime;
 mod linear;
 mod planner;
+mod recurrent;
+mod recurrent_step;
 mod relevance;
 mod sliding;
 mod step;
@@ -27,6 +29,7 @@ use crate::tensor::Tensor;
 
 pub use build::{ConservationDetail, PlanOptions};
 pub use cost::Cost;
+pub use recurrent_step::{Embedding, Recurrence, Recurrent, RecurrentAdjoint};
 pub(crate) use sliding::Sliding;
 pub use step::*;
 
@@ -51,6 +54,8 @@ pub struct Plan {
     pub backward: Vec<Step>,
     /// Where the network's inputs go, in order.
     pub inputs: Vec<Port>,
+    /// Those of them that hold whole numbers: ids and lengths.
+    pub whole: Vec<Whole>,
     /// What is read back after `forward`: for an explanation the explained output alone, else every output.
     pub outputs: Vec<Port>,
     /// What is read back after each `backward`: relevance of the inputs, then of the layers asked for.
@@ -147,6 +152,19 @@ pub struct Port {
     pub shape: Vec<usize>,
     /// The buffer.
     pub buffer: BufferId,
+}
+
+/// An input of whole numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Whole {
+    /// Which of the plan's inputs.
+    pub input: usize,
+    /// The smallest value.
+    pub low: f64,
+    /// The largest value.
+    pub high: f64,
+    /// The layer that reads it.
+    pub layer: String,
 }
 
 /// What the relevance of one sample's output starts as.

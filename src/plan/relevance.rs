@@ -29,6 +29,8 @@ impl Planner<'_> {
             LayerRule::Distance(how) => single(self.distance_relevance(node, *how, relevance)?),
             LayerRule::SoftMin => single(self.soft_min_relevance(node, relevance)?),
             LayerRule::Route => self.routed_relevance(node, relevance)?,
+            LayerRule::Recurrent(rule) => self.recurrent_relevance(node, rule, relevance)?,
+            LayerRule::Embedding => single(self.embedding_relevance(node, relevance)?),
             LayerRule::SoftmaxGradient => single(self.softmax_gradient(node, relevance)?),
             LayerRule::Softmax => {
                 let help = "explain an output before it, or use the softmax as a gate only";

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::{Embedding, Recurrent, RecurrentAdjoint};
 use crate::network::{Activation, AxisMap, Lrn};
 
 /// A logical buffer of a plan.
@@ -37,6 +38,12 @@ pub enum Step {
     Binary(Binary),
     /// Softmax along an axis.
     Softmax(Softmax),
+    /// A recurrent layer, step by step.
+    Recurrent(Recurrent),
+    /// Relevance through a recurrent layer.
+    RecurrentAdjoint(RecurrentAdjoint),
+    /// Rows of a table.
+    Embedding(Embedding),
     /// Local response normalisation.
     Lrn(LrnForward),
     /// Its gradient.

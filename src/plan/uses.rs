@@ -1,5 +1,6 @@
 //! Which kernel a step runs, and which buffers it reads and writes.
 
+use super::recurrent_step::Recurrence;
 use super::step::*;
 
 impl Step {
@@ -19,6 +20,9 @@ impl Step {
             Step::ActivationAdjoint(_) => "activation_adjoint",
             Step::Binary(_) => "binary",
             Step::Softmax(_) => "softmax",
+            Step::Recurrent(_) => "recurrent",
+            Step::RecurrentAdjoint(_) => "recurrent_adjoint",
+            Step::Embedding(_) => "embedding",
             Step::Lrn(_) => "lrn",
             Step::LrnAdjoint(_) => "lrn_adjoint",
             Step::Distances(_) => "distances",
@@ -37,6 +41,10 @@ impl Step {
                 Epsilon::Constant(_) => None,
             };
             [Some(s.relevance), s.mask.map(|m| m.0), rms].into_iter().flatten().collect()
+        };
+        let given = |r: &Recurrence| {
+            let states = [r.initial_h, r.initial_c].into_iter().flatten().map(|o| o.buffer);
+            states.chain(r.lengths).collect::<Vec<BufferId>>()
         };
         match self {
             Step::Linear(l) => {
@@ -75,6 +83,14 @@ impl Step {
             }
             Step::Binary(b) => vec![b.a.buffer, b.b.buffer],
             Step::Softmax(s) => vec![s.source],
+            Step::Recurrent(r) => {
+                [r.projection, r.weights].into_iter().chain(r.bias).chain(given(&r.recurrence)).collect()
+            }
+            Step::RecurrentAdjoint(r) => {
+                let own = [r.output, r.trace, r.relevance, r.weights, r.bias];
+                own.into_iter().chain(given(&r.recurrence)).collect()
+            }
+            Step::Embedding(e) => vec![e.table, e.ids],
             Step::Lrn(l) => vec![l.source],
             Step::LrnAdjoint(l) => vec![l.forward.source, l.relevance],
             Step::Distances(d) => vec![d.source, d.vectors],
@@ -98,6 +114,9 @@ impl Step {
             Step::ActivationAdjoint(a) => vec![a.output],
             Step::Binary(b) => vec![b.output],
             Step::Softmax(s) => vec![s.output],
+            Step::Recurrent(r) => vec![r.output, r.trace],
+            Step::RecurrentAdjoint(r) => vec![r.share, r.spread, r.carry],
+            Step::Embedding(e) => vec![e.output],
             Step::Lrn(l) => vec![l.output],
             Step::LrnAdjoint(l) => vec![l.output],
             Step::Distances(d) => vec![d.output],
@@ -118,6 +137,10 @@ impl Step {
             if let Some((mask, _)) = &mut s.mask {
                 f(mask);
             }
+        }
+        fn given(r: &mut Recurrence, f: &mut impl FnMut(&mut BufferId)) {
+            [&mut r.initial_h, &mut r.initial_c].into_iter().flatten().for_each(|state| f(&mut state.buffer));
+            r.lengths.iter_mut().for_each(f);
         }
         match self {
             Step::Linear(l) => {
@@ -165,6 +188,17 @@ impl Step {
             }
             Step::Binary(b) => [&mut b.a.buffer, &mut b.b.buffer, &mut b.output].into_iter().for_each(f),
             Step::Softmax(s) => [&mut s.source, &mut s.output].into_iter().for_each(f),
+            Step::Recurrent(r) => {
+                given(&mut r.recurrence, &mut f);
+                let own = [&mut r.projection, &mut r.weights, &mut r.output, &mut r.trace];
+                own.into_iter().chain(&mut r.bias).for_each(f);
+            }
+            Step::RecurrentAdjoint(r) => {
+                given(&mut r.recurrence, &mut f);
+                let read = [&mut r.output, &mut r.trace, &mut r.relevance, &mut r.weights, &mut r.bias];
+                read.into_iter().chain([&mut r.share, &mut r.spread, &mut r.carry]).for_each(f);
+            }
+            Step::Embedding(e) => [&mut e.table, &mut e.ids, &mut e.output].into_iter().for_each(f),
             Step::Lrn(l) => [&mut l.source, &mut l.output].into_iter().for_each(f),
             Step::LrnAdjoint(l) => {
                 let forward = &mut l.forward;

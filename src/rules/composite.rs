@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::preset;
-use super::rule::{Bounds, Rule, RuleKind, Stabiliser};
+use super::rule::{Bounds, Number, Rule, RuleKind, Stabiliser, StabiliserKind, check_bias_factor};
 use super::select::{LayerKind, Selector, is_linear};
 use super::toml_form;
 use crate::error::{Error, Result};
@@ -39,6 +39,28 @@ pub struct Composite {
     pub gate: GateRule,
     /// What batch normalisation does that stands alone, and arithmetic with constants.
     pub normalisation: NormalisationRule,
+    /// What recurrent layers do. Its bias factor is for dense layers under the ε rule too.
+    pub recurrent: RecurrentRule,
+}
+
+/// What recurrent layers do with relevance: gates get nothing, the signal takes all (Arras et al. 2017).
+///
+/// The maps inside a step hand on `R_d = Σ_m (w_dm·x_d + δ·(b_m + ε·s_m)/N) / (z_m + ε·s_m) · R_m`, s being the sign of z and
+/// N the number of units that feed it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RecurrentRule {
+    /// ε, 1e-3 by default; `epsilon:E` sets it.
+    pub epsilon: f64,
+    /// δ: how much of what biases and stabilisers take is handed on, 0 (the default) to 1.
+    pub bias_factor: f64,
+    /// Whether denominators leave the bias out.
+    pub zero_bias: bool,
+}
+
+impl Default for RecurrentRule {
+    fn default() -> RecurrentRule {
+        RecurrentRule { epsilon: 1e-3, bias_factor: 0.0, zero_bias: false }
+    }
 }
 
 /// What activations do with relevance.
@@ -148,6 +170,10 @@ pub enum LayerRule {
     SoftMin,
     /// Relevance goes back the way the values came.
     Route,
+    /// A recurrent layer.
+    Recurrent(RecurrentRule),
+    /// Rows of a table: an id gets the sum of what its row gets.
+    Embedding,
     /// Softmax: explained by what goes into it.
     Softmax,
     /// Softmax inside the network under plain gradients: s ⊙ (R − Σ s⊙R).
@@ -169,6 +195,7 @@ impl Composite {
             residual: ResidualRule::Norm,
             gate: GateRule::Signal,
             normalisation: NormalisationRule::Pass,
+            recurrent: RecurrentRule::default(),
         }
     }
 
@@ -237,6 +264,14 @@ impl Composite {
         self
     }
 
+    /// How much of what biases and stabilisers take is handed on, in equal shares, by recurrent layers and by dense layers
+    /// under the ε rule: 0 none, 1 all, so that relevance is conserved.
+    pub fn with_bias_factor(mut self, factor: f64) -> Composite {
+        self.name = format!("{}, bias factor {factor}", self.name);
+        self.recurrent.bias_factor = factor;
+        self
+    }
+
     /// Whether its rules hand on what comes, up to biases and stabilisers: none multiplies with derivatives.
     pub fn conserves(&self) -> bool {
         self.entries.iter().all(|(_, rule)| rule.kind != RuleKind::Gradient)
@@ -247,9 +282,13 @@ impl Composite {
             && self.normalisation != NormalisationRule::Gradient
     }
 
-    /// One stabiliser for every rule, the norm rule of pooling and sums included.
+    /// One stabiliser for every rule, the norm rule of pooling and sums included. Recurrent layers take its ε where it is
+    /// added, and keep their own otherwise.
     pub fn with_stabiliser(mut self, stabiliser: Stabiliser) -> Composite {
         self.stabiliser = stabiliser;
+        if stabiliser.kind == StabiliserKind::Add {
+            self.recurrent.epsilon = stabiliser.epsilon;
+        }
         for (_, rule) in &mut self.entries {
             rule.stabiliser = stabiliser;
         }
@@ -285,15 +324,46 @@ impl Composite {
                 })?;
                 return Ok(LayerRule::Linear(self.resolve(rule, node)?));
             }
-            Ok(self.behaviour(&node.op))
+            match node.op {
+                Op::Recurrent(_) => self.recurrent_rule(node).map(LayerRule::Recurrent),
+                Op::Embedding(_) => self.signal_only(node).map(|()| LayerRule::Embedding),
+                _ => Ok(self.behaviour(&node.op)),
+            }
         };
         network.nodes().iter().enumerate().map(rule).collect()
+    }
+
+    fn recurrent_rule(&self, node: &Node) -> Result<RecurrentRule> {
+        self.signal_only(node)?;
+        let RecurrentRule { epsilon, bias_factor, zero_bias } = self.recurrent;
+        if !(epsilon.is_finite() && epsilon >= 0.0) {
+            let what = format!("the epsilon of recurrent layers is {epsilon}; it must be 0 or more");
+            return Err(Error::composite(&self.name, what));
+        }
+        check_bias_factor(&self.name, bias_factor)?;
+        Ok(RecurrentRule { epsilon, bias_factor, zero_bias: zero_bias || self.zero_bias })
+    }
+
+    /// Refuses composites that ask for derivatives, or for relevance of gates, where there is neither.
+    fn signal_only(&self, node: &Node) -> Result<()> {
+        if self.activation == ActivationRule::Pass && self.gate == GateRule::Signal {
+            return Ok(());
+        }
+        let (name, op) = (&node.name, node.op.name());
+        let what = format!(
+            "layer \"{name}\" ({op}) hands relevance to its signal alone, not derivatives or shares of gates; take a \
+             composite such as epsilon or epsilon-plus"
+        );
+        Err(Error::composite(&self.name, what))
     }
 
     /// A linear layer's rule with the composite's options and bounds put in.
     fn resolve(&self, rule: &Rule, node: &Node) -> Result<Rule> {
         let mut rule = rule.clone();
         rule.zero_bias |= self.zero_bias;
+        if rule.bias_factor == 0.0 && rule.kind == RuleKind::Epsilon && matches!(node.op, Op::Dense(_)) {
+            rule.bias_factor = self.recurrent.bias_factor;
+        }
         match (&rule.kind, &self.bounds) {
             (RuleKind::ZBox { bounds: None } | RuleKind::ZBoxOrWSquare, Some(bounds)) => {
                 rule.kind = RuleKind::ZBox { bounds: Some(bounds.clone()) };
@@ -373,6 +443,14 @@ impl fmt::Display for LayerRule {
             LayerRule::Distance(PoolingRule::Gradient) => "gradient",
             LayerRule::SoftMin => "shares of the minimum",
             LayerRule::Route => "route",
+            LayerRule::Recurrent(RecurrentRule { epsilon, bias_factor, zero_bias }) => {
+                write!(f, "signal takes all, epsilon({})", Number(*epsilon))?;
+                if *bias_factor != 0.0 {
+                    write!(f, ", bias factor {bias_factor}")?;
+                }
+                return write!(f, "{}", if *zero_bias { " zero-bias" } else { "" });
+            }
+            LayerRule::Embedding => "sum of the row",
             LayerRule::Softmax => "logit explained",
             LayerRule::SoftmaxGradient => "gradient",
         };

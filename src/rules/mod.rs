@@ -10,7 +10,9 @@ mod rule;
 mod select;
 mod toml_form;
 
-pub use composite::{ActivationRule, Composite, GateRule, LayerRule, NormalisationRule, PoolingRule, ResidualRule};
+pub use composite::{
+    ActivationRule, Composite, GateRule, LayerRule, NormalisationRule, PoolingRule, RecurrentRule, ResidualRule,
+};
 pub use rule::{Bounds, Rule, RuleKind, Stabiliser, StabiliserKind};
 pub use select::{LayerKind, Position, Selector};
 

@@ -62,7 +62,15 @@ pub(super) fn parse(text: &str) -> Result<Composite> {
         "gradient" => gradient(text, ActivationRule::Gradient),
         "guided-backprop" => gradient(text, ActivationRule::Guided),
         "deconvnet" => gradient(text, ActivationRule::Deconvnet),
-        rule if NAMES.contains(&rule) => return Ok(new().with_rule(all(Linear), Rule::parse(text)?)),
+        rule if NAMES.contains(&rule) => {
+            let rule = Rule::parse(text)?;
+            let mut composite = new();
+            // A stabiliser that is asked for is that of recurrent layers too.
+            if let (RuleKind::Epsilon, [epsilon]) = (&rule.kind, params.as_slice()) {
+                composite.recurrent.epsilon = *epsilon;
+            }
+            return Ok(composite.with_rule(all(Linear), rule));
+        }
         _ => {
             let near = crate::text::nearest(name, NAMES.iter().copied(), 3).join(", ");
             let names = NAMES.join(", ");

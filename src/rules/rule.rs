@@ -14,6 +14,9 @@ pub struct Rule {
     pub stabiliser: Stabiliser,
     /// Whether denominators leave the bias out.
     pub zero_bias: bool,
+    /// How much of what bias and stabiliser take is handed on in equal shares to a dense layer's inputs, under the ε rule:
+    /// 0 (the default) none, 1 all (Arras et al. 2017). Other rules and layers do not know it.
+    pub bias_factor: f64,
 }
 
 /// The formulas. x is the input, `z = Wx + b` the output before activation, R its relevance, st the stabiliser,
@@ -126,7 +129,7 @@ impl Bounds {
 impl Rule {
     /// A rule with the default stabiliser and the bias in its denominators.
     pub fn new(kind: RuleKind) -> Rule {
-        Rule { kind, stabiliser: Stabiliser::default(), zero_bias: false }
+        Rule { kind, stabiliser: Stabiliser::default(), zero_bias: false, bias_factor: 0.0 }
     }
 
     /// The ε rule.
@@ -165,6 +168,7 @@ impl Rule {
         if !(epsilon.is_finite() && epsilon >= 0.0) {
             return fail(format!("epsilon is {epsilon}; it must be 0 or more"));
         }
+        check_bias_factor(&self.to_string(), self.bias_factor)?;
         match self.kind {
             RuleKind::AlphaBeta { alpha, beta } => {
                 let sensible = alpha >= 0.0 && beta >= 0.0 && alpha.is_finite() && beta.is_finite();
@@ -181,6 +185,14 @@ impl Rule {
         }
         Ok(())
     }
+}
+
+/// Checks a bias factor; `place` names what has it.
+pub(super) fn check_bias_factor(place: &str, factor: f64) -> Result<()> {
+    if (0.0..=1.0).contains(&factor) {
+        return Ok(());
+    }
+    Err(Error::composite(place, format!("the bias factor is {factor}; it must be between 0 and 1")))
 }
 
 const RULES: &str = "epsilon[:E], zplus, alpha-beta[:A,B], gamma[:G], zbox[:LOW,HIGH], wsquare, flat, pass, gradient";
@@ -245,12 +257,15 @@ impl fmt::Display for Rule {
             RuleKind::Pass => write!(f, "pass"),
             RuleKind::Gradient => write!(f, "gradient"),
         }?;
+        if self.bias_factor != 0.0 {
+            write!(f, ", bias factor {}", self.bias_factor)?;
+        }
         if self.zero_bias { write!(f, " zero-bias") } else { Ok(()) }
     }
 }
 
 /// A number as people write it: 0.25, but 1e-6.
-struct Number(f64);
+pub(super) struct Number(pub f64);
 
 impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -10,6 +10,8 @@
 //! normalisation = "pass"      # pass | epsilon | gradient: batch norm that could not be merged
 //! stabiliser = "add"          # add | clip | rms: of the norm rule of pooling and sums
 //! epsilon = 1e-6              # its size
+//! recurrent-epsilon = 1e-3    # of the maps inside recurrent layers
+//! bias-factor = 0.0           # how much of what biases and stabilisers take recurrent and ε-rule dense layers hand on, 0 to 1
 //! bounds = { low = [-2.1, -2.0, -1.8], high = [2.2, 2.4, 2.6] }   # for box rules; a number or one for each channel
 //!
 //! [[rules]]                   # in order; the first that matches a layer counts
@@ -32,7 +34,7 @@
 use serde::Deserialize;
 
 use super::composite::{ActivationRule, Composite, GateRule, NormalisationRule, PoolingRule, ResidualRule};
-use super::rule::{Bounds, Rule, Stabiliser, StabiliserKind};
+use super::rule::{Bounds, Rule, Stabiliser, StabiliserKind, check_bias_factor};
 use super::select::{LayerKind, Position, Selector};
 use crate::error::{Error, Result};
 
@@ -49,6 +51,8 @@ struct File {
     normalisation: Option<String>,
     stabiliser: Option<String>,
     epsilon: Option<f64>,
+    recurrent_epsilon: Option<f64>,
+    bias_factor: Option<f64>,
     bounds: Option<BoundsEntry>,
     rules: Vec<Entry>,
 }
@@ -109,6 +113,13 @@ pub(super) fn parse(place: &str, text: &str) -> Result<Composite> {
         composite.normalisation = NormalisationRule::ALL[i];
     }
     set_stabiliser(place, &mut composite.stabiliser, file.stabiliser.as_deref(), file.epsilon)?;
+    if let Some(epsilon) = file.recurrent_epsilon {
+        composite.recurrent.epsilon = check_epsilon(place, "recurrent-epsilon", epsilon)?;
+    }
+    if let Some(factor) = file.bias_factor {
+        check_bias_factor("bias-factor", factor).map_err(|e| Error::malformed(place, e.to_string()))?;
+        composite.recurrent.bias_factor = factor;
+    }
     if let Some(bounds) = file.bounds {
         let list = |numbers| match numbers {
             Numbers::One(number) => vec![number],
@@ -149,16 +160,17 @@ fn set_stabiliser(place: &str, stabiliser: &mut Stabiliser, kind: Option<&str>, 
     if let Some(i) = choose(place, "stabiliser", kind, &["add", "clip", "rms"])? {
         stabiliser.kind = [StabiliserKind::Add, StabiliserKind::Clip, StabiliserKind::Rms][i];
     }
-    match epsilon {
-        Some(epsilon) if !(epsilon.is_finite() && epsilon >= 0.0) => {
-            Err(Error::malformed(place, format!("epsilon = {epsilon}; it must be 0 or more")))
-        }
-        Some(epsilon) => {
-            stabiliser.epsilon = epsilon;
-            Ok(())
-        }
-        None => Ok(()),
+    if let Some(epsilon) = epsilon {
+        stabiliser.epsilon = check_epsilon(place, "epsilon", epsilon)?;
     }
+    Ok(())
+}
+
+fn check_epsilon(place: &str, key: &str, epsilon: f64) -> Result<f64> {
+    if epsilon.is_finite() && epsilon >= 0.0 {
+        return Ok(epsilon);
+    }
+    Err(Error::malformed(place, format!("{key} = {epsilon}; it must be 0 or more")))
 }
 
 /// The place of `word` among `names`.
@@ -199,6 +211,8 @@ mod tests {
             ("rules = [{rule = \"zplus\", stabiliser = \"none\"}]", "clip"),
             ("gate = 1\nrules = []", "gate"),
             ("epsilon = -1.0\nrules = []", "0 or more"),
+            ("recurrent-epsilon = -1.0\nrules = []", "recurrent-epsilon"),
+            ("bias-factor = 1.5\nrules = []", "between 0 and 1"),
             ("rules = [", "mine.toml"),
         ] {
             let message = parse("mine.toml", text).unwrap_err().to_string();

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use relprop::network::{AxisMap, Lrn};
 use relprop::plan::{
     ActivationAdjoint, ActivationForward, ActivationMode, Binary, BinaryOp, BufferId, Contribution, Direction,
-    Distances, DistancesAdjoint, Divide, Epilogue, Epsilon, Geometry, Linear, LrnAdjoint, LrnForward, MaxPool,
-    MaxPoolAdjoint, Operand, Part, Piece, Quotient, Resample, SampleRms, SampleSum, Seed, SeedAmount, SeedRequest,
-    Share, Sign, Softmax, Step, Term, Transpose, Windows,
+    Distances, DistancesAdjoint, Divide, Embedding, Epilogue, Epsilon, Geometry, Linear, LrnAdjoint, LrnForward,
+    MaxPool, MaxPoolAdjoint, Operand, Part, Piece, Quotient, Resample, SampleRms, SampleSum, Seed, SeedAmount,
+    SeedRequest, Share, Sign, Softmax, Step, Term, Transpose, Windows,
 };
 use relprop::rules::WeightForm;
 use relprop::{Activation, Tensor};
@@ -35,6 +35,7 @@ pub const ALL: &[(&str, Make, f64, f64)] = &[
     ("activation_adjoint", activation_adjoint, 1e-8, 1e-6),
     ("binary", binary, 1e-15, 3e-7),
     ("softmax", softmax, 1e-14, 1e-6),
+    ("embedding", embedding, 0.0, 0.0),
     ("lrn", lrn, 1e-14, 1e-6),
     ("lrn_adjoint", lrn_adjoint, 1e-13, 1e-5),
     ("distances", distances, 0.0, 0.0),
@@ -577,5 +578,17 @@ fn seed(r: &mut Random) -> Case {
         }
     };
     case.targets = (0..2).map(|_| (0..samples).map(|_| request(r)).collect()).collect();
+    case
+}
+
+/// Rows of a table at ids from both ends.
+fn embedding(r: &mut Random) -> Case {
+    let mut case = Case::new(1);
+    let (rows, width, count) = (r.between(1, 50), r.between(1, 20), r.between(1, 300));
+    let table = r.input(&mut case, "table", rows * width);
+    let ids = (0..count).map(|_| r.between(0, 2 * rows - 1) as f64 - rows as f64).collect();
+    let ids = case.input("ids", ids);
+    let output = case.output("rows", count * width);
+    case.step(Step::Embedding(Embedding { table, ids, output, rows, width, count }));
     case
 }

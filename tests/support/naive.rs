@@ -133,6 +133,16 @@ impl State<'_> {
     fn step(&mut self, step: &Step, requests: &[SeedRequest]) {
         let result = match step {
             Step::Linear(l) => self.linear(l),
+            Step::Embedding(e) => {
+                let row = |i: usize| {
+                    let id = self.of(e.ids)[i / e.width];
+                    (if id < 0.0 { id + e.rows as f64 } else { id }) as usize
+                };
+                (0..e.count * e.width).map(|i| self.of(e.table)[row(i) * e.width + i % e.width]).collect()
+            }
+            Step::Recurrent(_) | Step::RecurrentAdjoint(_) => {
+                panic!("tests/recurrent.rs has recurrent layers, forward and backward together")
+            }
             Step::Quotient(q) => {
                 let piece = |p: &Piece, i: usize| {
                     let z = q.denominator.iter().map(|o| self.operand(o, i)).sum();

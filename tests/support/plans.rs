@@ -32,6 +32,7 @@ impl Case {
             forward: Vec::new(),
             backward: Vec::new(),
             inputs: Vec::new(),
+            whole: Vec::new(),
             outputs: Vec::new(),
             relevances: Vec::new(),
             sums: None,

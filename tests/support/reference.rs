@@ -1,8 +1,12 @@
 //! A naive forward pass in float64: every op restated from its definition, one loop an axis, for comparison.
 
+#[path = "recurrent.rs"]
+mod recurrent;
+
 use std::collections::HashMap;
 
-use relprop::network::{Activation, Conv, Lrn, MaxPool, Network, Op, Resample};
+use recurrent::Layer;
+use relprop::network::{Activation, Conv, Given, Lrn, MaxPool, Network, Op, Recurrent, Resample};
 use relprop::{Tensor, ValueId};
 
 /// A dense array.
@@ -120,6 +124,15 @@ fn apply(op: &Op, args: &[&Array], shape: &[usize]) -> Array {
             if *log { x.at(i) - sum.ln() } else { x.at(i).exp() / sum }
         }),
         Op::Lrn(lrn) => local_response(lrn, x, shape),
+        Op::Recurrent(layer) => recurrent_layer(layer, args, shape),
+        Op::Embedding(embedding) => {
+            let (table, last) = (Array::of(&embedding.table), shape.len() - 1);
+            Array::filled(shape, |i| {
+                let id = x.at(&i[..last]);
+                let row = if id < 0.0 { id + table.shape[0] as f64 } else { id };
+                table.at(&[row as usize, i[last]])
+            })
+        }
         other => panic!("no reference for {}", other.name()),
     }
 }
@@ -212,6 +225,42 @@ fn resampled(resample: &Resample, x: &Array) -> Array {
                 })
                 .sum()
         });
+    }
+    y
+}
+
+/// Sample by sample, each as long as it is.
+fn recurrent_layer(layer: &Recurrent, args: &[&Array], shape: &[usize]) -> Array {
+    let rows = |tensor: &Tensor| {
+        let all: Vec<f64> = tensor.to_vec();
+        all.chunks(tensor.shape()[1]).map(<[f64]>::to_vec).collect::<Vec<_>>()
+    };
+    let (w, r) = (rows(&layer.weight), rows(&layer.recurrence));
+    let bias = layer.bias.as_ref().map_or(vec![0.0; 2 * w.len()], |b| b.to_vec());
+    let (wb, rb) = (bias[..w.len()].to_vec(), bias[w.len()..].to_vec());
+    let own = Layer { cell: layer.cell, w, r, wb, rb, reverse: layer.reverse };
+    let (x, samples, hidden) = (args[0], shape[1], shape[2]);
+    let given = |given: &Given, at: Option<usize>, n: usize, width: usize| -> Option<Vec<f64>> {
+        let array = match given {
+            Given::Default => return None,
+            Given::Constant(tensor) => Array::of(tensor),
+            Given::Input => args[at.unwrap()].clone(),
+        };
+        let n = if array.values.len() == width { 0 } else { n };
+        Some(array.values[n * width..][..width].to_vec())
+    };
+    let mut y = Array { shape: shape.to_vec(), values: vec![0.0; shape.iter().product()] };
+    for n in 0..samples {
+        let [h, c, lengths] = layer.given();
+        let length = given(&layer.lengths, lengths, n, 1).map_or(x.shape[0], |length| length[0] as usize);
+        let state = |state: &Given, at| given(state, at, n, hidden).unwrap_or(vec![0.0; hidden]);
+        let xs: Vec<Vec<f64>> = (0..length).map(|t| (0..x.shape[2]).map(|k| x.at(&[t, n, k])).collect()).collect();
+        let run = own.run(&xs, &state(&layer.initial_h, h), &state(&layer.initial_c, c));
+        let finals = [&run.h, &run.c].into_iter().take(layer.final_rows()).enumerate();
+        let finals = finals.map(|(i, state)| (x.shape[0] + i, state));
+        for (t, row) in run.output.iter().enumerate().chain(finals) {
+            y.values[(t * samples + n) * hidden..][..hidden].copy_from_slice(row);
+        }
     }
     y
 }

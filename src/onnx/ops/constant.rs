@@ -157,6 +157,7 @@ pub(super) fn cast(call: &mut Call) -> Result<Vec<Item>> {
     }
     let tensor = match call.input(0)? {
         item @ Item::Node(_) if float => return Ok(vec![item.clone()]),
+        item @ Item::Node(id) if whole && call.is_integer(*id) => return Ok(vec![item.clone()]),
         Item::Node(_) => {
             let what = format!("attribute to = {to} on a computed tensor");
             return Err(call.unsupported(what, "relevance cannot pass through integers; casts between floats are"));

@@ -13,6 +13,7 @@ mod normalize;
 mod pad;
 mod place;
 mod pool;
+mod recurrent;
 mod reduce;
 mod resize;
 mod route;
@@ -83,6 +84,9 @@ const SUM: &str = "norm rule between computed tensors, which get their shares of
 const PRODUCT: &str = "the signal takes all, the gate nothing; a constant is a scale; other powers pass";
 const QUOTIENT: &str = "the dividend takes all; a constant divided by x passes";
 const CHOICE: &str = "routed to the tensor that was chosen";
+const RECURRENT: &str = "gates get nothing, the signal takes all: ε rule with a bias factor in the maps of each step";
+const GATHER: &str = "routed back the way the values came, summed where they were copied; an id of an embedding gets the \
+                      sum of its row";
 const ROUTE: &str = "routed back the way the values came, summed where they were copied";
 
 const KERNEL: &str = "one-class: shares of a soft minimum of distances, and each feature's part of each distance; linear: the \
@@ -143,6 +147,22 @@ static TABLE: &[Entry] = &[
     op("RMSNormalization", STATISTICS, 2..=2, &["axis", "epsilon", "stash_type"], statistics::rms_norm),
     op("LpNormalization", STATISTICS, 1..=1, &["axis", "p"], statistics::lp_norm),
     op("MeanVarianceNormalization", STATISTICS, 1..=1, &["axes"], statistics::mean_variance_norm),
+    // Recurrent layers.
+    op(
+        "LSTM",
+        RECURRENT,
+        3..=8,
+        &["activations", "direction", "hidden_size", "input_forget", "layout"],
+        recurrent::recurrent,
+    ),
+    op(
+        "GRU",
+        RECURRENT,
+        3..=6,
+        &["activations", "direction", "hidden_size", "layout", "linear_before_reset"],
+        recurrent::recurrent,
+    ),
+    op("RNN", RECURRENT, 3..=6, &["activations", "direction", "hidden_size", "layout"], recurrent::recurrent),
     op("LRN", NORMALISER, 1..=1, &["alpha", "beta", "bias", "size"], normalize::lrn),
     op("Softmax", SOFTMAX, 1..=1, &["axis"], normalize::softmax),
     op("LogSoftmax", SOFTMAX, 1..=1, &["axis"], normalize::softmax),
@@ -254,7 +274,7 @@ static TABLE: &[Entry] = &[
     op("Concat", ROUTE, 1..=MANY, &["axis"], join::concat),
     op("Slice", ROUTE, 1..=5, &["axes", "ends", "starts"], select::slice),
     op("Split", ROUTE, 1..=2, &["axis", "num_outputs", "split"], select::split),
-    op("Gather", ROUTE, 2..=2, &["axis"], select::gather),
+    op("Gather", GATHER, 2..=2, &["axis"], select::gather),
     op("GatherElements", ROUTE, 2..=2, &["axis"], place::gather_elements),
     op("GatherND", ROUTE, 2..=2, &["batch_dims"], place::gather_nd),
     op("ScatterElements", SCATTER, 3..=3, &["axis", "reduction"], place::scatter_elements),

@@ -1,9 +1,11 @@
 //! Parts and copies of a tensor: Slice, Split, Gather, Tile.
 
+use std::sync::Arc;
+
 use super::constant;
 use super::route::Pick;
 use crate::error::Result;
-use crate::network::{Dim, Op, ResampleKind, shape};
+use crate::network::{Dim, Embedding, Op, ResampleKind, ValueId, shape};
 use crate::onnx::call::Call;
 use crate::onnx::item::{Item, Size};
 
@@ -159,10 +161,33 @@ pub(super) fn split(call: &mut Call) -> Result<Vec<Item>> {
     Ok(items)
 }
 
-/// `Gather` at constant positions: one axis becomes those of the indices.
+/// Rows of a constant at given ids: an embedding.
+fn embedding(call: &mut Call, ids: ValueId) -> Result<Vec<Item>> {
+    if !matches!(call.input(0)?, Item::Const(_)) {
+        return Err(call.unsupported("a computed tensor at computed indices", "rows of a constant table are"));
+    }
+    let table = call.weight(0)?;
+    if !call.builder.is_given(ids) {
+        let help = "they have to be an input of the network, at most reshaped, transposed or cut";
+        return Err(call.unsupported("indices that the network computes", help));
+    }
+    let [rows, rest @ ..] = table.shape() else {
+        return Err(call.shape_error("the table has no axes"));
+    };
+    if call.axis(call.int("axis", 0)?, table.shape().len())? != 0 {
+        return Err(call.unsupported("computed indices along another axis than the first", "rows of a table are"));
+    }
+    let mut shape = call.shape(ids);
+    shape.extend(rest.iter().map(|n| Dim::Fixed(*n)));
+    let (rows, width) = (*rows, rest.iter().product());
+    let table = Arc::new(Arc::unwrap_or_clone(table).reshape([rows, width])?);
+    call.chain(ids, vec![Op::Embedding(Embedding { table }), Op::Reshape { shape }])
+}
+
+/// `Gather` at constant positions: one axis becomes those of the indices. At given ones: an embedding.
 pub(super) fn gather(call: &mut Call) -> Result<Vec<Item>> {
-    if let Ok(Item::Node(_)) = call.input(1) {
-        return Err(call.unsupported("Gather at computed indices (an embedding)", "constant indices are"));
+    if let Item::Node(ids) = *call.input(1)? {
+        return embedding(call, ids);
     }
     let dims = call.dims(0)?;
     let axis = call.axis(call.int("axis", 0)?, dims.len())?;

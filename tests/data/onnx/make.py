@@ -36,9 +36,11 @@ def scalar(value, dtype=np.float32):
     return np.array(value, dtype)
 
 
-def case(name, nodes, x, constants=None, opset=17, outputs=("y",), batch=2, positive=False, fixed=False):
-    """x: sample shape, or a dict of them; fixed: the file fixes the batch size; constants: name -> array; nodes: (op, inputs, outputs, attributes)."""
+def case(name, nodes, x, constants=None, opset=17, outputs=("y",), batch=2, positive=False, fixed=False, integers=None):
+    """x: sample shape, or a dict of them; fixed: the file fixes the batch size; constants: name -> array; nodes: (op, inputs, outputs, attributes);
+    integers: further inputs of whole numbers, name -> (sample shape, type, smallest, largest)."""
     inputs = x if isinstance(x, dict) else {"x": x}
+    integers = integers or {}
     made = []
     for i, node in enumerate(nodes):
         op, ins, outs, *attributes = node
@@ -46,7 +48,8 @@ def case(name, nodes, x, constants=None, opset=17, outputs=("y",), batch=2, posi
     graph = helper.make_graph(
         made,
         name,
-        [helper.make_tensor_value_info(k, F, [batch if fixed else "N", *shape]) for k, shape in inputs.items()],
+        [helper.make_tensor_value_info(k, F, [batch if fixed else "N", *shape]) for k, shape in inputs.items()]
+        + [helper.make_tensor_value_info(k, kind, [batch if fixed else "N", *shape]) for k, (shape, kind, _, _) in integers.items()],
         [helper.make_tensor_value_info(o, F, None) for o in outputs],
         [numpy_helper.from_array(v, k) for k, v in (constants or {}).items()],
     )
@@ -57,10 +60,12 @@ def case(name, nodes, x, constants=None, opset=17, outputs=("y",), batch=2, posi
     feed = {k: rng.standard_normal((batch, *shape)).astype(np.float32) for k, shape in inputs.items()}
     if positive:
         feed = {k: np.abs(v) + 0.5 for k, v in feed.items()}
+    for k, (shape, kind, low, high) in integers.items():
+        feed[k] = rng.integers(low, high + 1, (batch, *shape)).astype(helper.tensor_dtype_to_np_dtype(kind))
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     results = session.run(list(outputs), feed)
     for k, v in feed.items():
-        graph.initializer.append(numpy_helper.from_array(v, f"test/in/{k}"))
+        graph.initializer.append(numpy_helper.from_array(v.astype(np.float32), f"test/in/{k}"))
     for k, v in zip(outputs, results):
         graph.initializer.append(numpy_helper.from_array(np.asarray(v, np.float32), f"test/out/{k}"))
     graph.ClearField("doc_string")
@@ -376,6 +381,51 @@ op("prelu_each", "PRelu", [3, 4], {}, {"s": weights(3, 4)})
 for policy in ["not_larger", "not_smaller"]:
     case(f"resize_{policy}", [("Resize", "x,,,t", "y", {"mode": "linear", "keep_aspect_ratio_policy": policy, "axes": [2, 3]})], [1, 3, 5],
          {"t": ints(5, 12)}, 18)
+# Recurrent layers. The batch comes first in x and in the states, steps and directions first in the layers.
+steps = {"perm": [1, 0, 2]}
+
+
+def recurrent(name, kind, gates, attributes, directions=1, bias=True, states=0, lengths=False, outputs=("y", "h"), opset=14):
+    """Five steps of three features, four units; with `states` the initial ones are inputs."""
+    constants = {"W": weights(directions, gates * 4, 3), "R": weights(directions, gates * 4, 4)}
+    if bias:
+        constants["B"] = weights(directions, 2 * gates * 4)
+    given = ["h0", "c0"][:states]
+    ins = ["xs", "W", "R", "B" if bias else "", "n" if lengths else "", *(f"{s}s" for s in given)]
+    last = [o for o in outputs if o]
+    made = [("Transpose", "x", "xs", steps), *(("Transpose", s, f"{s}s", steps) for s in given),
+            (kind, ",".join(ins).rstrip(","), ",".join(o and f"{o}s" for o in outputs), {"hidden_size": 4, **attributes}),
+            *(("Transpose", f"{o}s", o, {"perm": [2, 0, 1, 3]} if o == "y" else steps) for o in last)]
+    case(name, made, {"x": [5, 3], **{s: [directions, 4] for s in given}}, constants, opset, tuple(last), 3,
+         integers={"n": ([], TensorProto.INT32, 1, 5)} if lengths else None)
+
+
+both = {"direction": "bidirectional"}
+recurrent("lstm_7", "LSTM", 4, {}, bias=False, outputs=("y",), opset=7)
+recurrent("lstm_reverse", "LSTM", 4, {"direction": "reverse"}, states=2, outputs=("y", "h", "c"))
+recurrent("lstm_lengths", "LSTM", 4, both, 2, states=2, lengths=True, outputs=("y", "h", "c"))
+recurrent("lstm_last_cell", "LSTM", 4, {"activations": ["Sigmoid", "Relu", "Tanh"]}, outputs=("", "", "c"), opset=22)
+recurrent("gru_7", "GRU", 3, {}, outputs=("y",), opset=7)
+recurrent("gru_lengths", "GRU", 3, both, 2, states=1, lengths=True)
+recurrent("gru_reset_after", "GRU", 3, {**both, "linear_before_reset": 1}, 2, states=1, lengths=True)
+recurrent("rnn_7", "RNN", 1, {"direction": "reverse"}, outputs=("", "h"), opset=7)
+recurrent("rnn_relu", "RNN", 1, {**both, "activations": ["Relu", "Tanh"]}, 2, states=1, lengths=True, opset=22)
+# As PyTorch writes it: states of zeros for a batch of any size, directions side by side.
+case("lstm_two_layers", [
+    ("Transpose", "x", "xs", steps), ("Shape", "xs", "s"), ("Gather", "s,one", "n"), ("Unsqueeze", "n,first", "n1"), ("Concat", "two,n1,four", "z", {"axis": 0}),
+    ("ConstantOfShape", "z", "h0"), ("LSTM", "xs,W,R,B,,h0,h0", "a", {"hidden_size": 4, **both}), ("Transpose", "a", "b", {"perm": [0, 2, 1, 3]}),
+    ("Reshape", "b,t", "c"), ("LSTM", "c,W2,R,B,,h0,h0", "d,e", {"hidden_size": 4, **both}), ("Transpose", "d", "f", {"perm": [2, 0, 1, 3]}),
+    ("Reshape", "f,u", "g"), ("MatMul", "g,o", "y")], [5, 3],
+    {"one": scalar(1, np.int64), "first": ints(0), "two": ints(2), "four": ints(4), "W": weights(2, 16, 3), "W2": weights(2, 16, 8), "R": weights(2, 16, 4),
+     "B": weights(2, 32), "t": ints(0, 0, -1), "u": ints(0, 5, 8), "o": weights(8, 2)}, 17)
+# An embedding with an attention average over the steps.
+case("embedding", [
+    ("Cast", "ids", "i", {"to": I}), ("Gather", "E,i", "e"), ("Transpose", "e", "xs", steps), ("GRU", "xs,W,R", "a", {"hidden_size": 4}), ("Squeeze", "a,one", "b"),
+    ("Concat", "xs,b", "q", {"axis": 2}), ("MatMul", "q,k", "l"), ("Softmax", "l", "w", {"axis": 0}), ("Mul", "w,q", "p"), ("ReduceSum", "p,zero", "c", {"keepdims": 0}),
+    ("Gemm", "c,o", "y")], {}, {"E": weights(9, 3), "W": weights(1, 12, 3), "R": weights(1, 12, 4), "one": ints(1), "zero": ints(0), "k": weights(7, 1), "o": weights(7, 2)},
+    17, integers={"ids": ([5], TensorProto.INT32, -9, 8)})
+case("embedding_vectors", [("Squeeze", "ids,two", "i"), ("Gather", "E,i", "y")], {}, {"E": weights(6, 2, 3), "two": ints(2)}, 13,
+     integers={"ids": ([4, 1], I, 0, 5)})
 
 size = sum((HERE / f"{n}.onnx").stat().st_size for n in names)
 print(len(names), "models,", size, "bytes")
