@@ -10,7 +10,7 @@ mod text;
 
 use std::path::Path;
 
-use image::{DynamicImage, ImageReader};
+use image::{DynamicImage, ImageDecoder, ImageReader};
 
 use crate::error::{Error, Result};
 
@@ -43,10 +43,20 @@ pub fn decode_image(name: &str, bytes: &[u8]) -> Result<DynamicImage> {
     decode(name, reader)
 }
 
+/// The most bytes of a picture, as it is stored and as three channels of 8 bits.
+const MOST_BYTES: u64 = 512 << 20;
+
 fn decode<R: std::io::BufRead + std::io::Seek>(name: &str, reader: ImageReader<R>) -> Result<DynamicImage> {
-    reader.decode().map_err(|e| {
+    let broken = |e: image::ImageError| {
         Error::malformed(name, format!("cannot be read as a picture (PNG or JPEG, whole and not empty): {e}"))
-    })
+    };
+    let decoder = reader.into_decoder().map_err(broken)?;
+    let (width, height) = decoder.dimensions();
+    if decoder.total_bytes().max(3 * u64::from(width) * u64::from(height)) > MOST_BYTES {
+        let what = format!("a picture of {width}×{height} pixels, which takes more than 512 MiB; make it smaller");
+        return Err(Error::malformed(name, what));
+    }
+    DynamicImage::from_decoder(decoder).map_err(broken)
 }
 
 #[cfg(test)]
@@ -62,5 +72,17 @@ mod tests {
             let message = decode_image("x.png", bytes).unwrap_err().to_string();
             assert!(message.starts_with("x.png: cannot be read as a picture"), "{message}");
         }
+    }
+
+    /// A few bytes claim a picture that takes gigabytes once it has three channels.
+    #[test]
+    fn pictures_too_large_are_refused_before_they_are_decoded() {
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        DynamicImage::new_luma8(8, 8).write_to(&mut bytes, image::ImageFormat::Jpeg).unwrap();
+        let mut bytes = bytes.into_inner();
+        let frame = bytes.windows(2).position(|w| w == [0xff, 0xc0]).unwrap();
+        bytes[frame + 5..frame + 9].copy_from_slice(&[0x50, 0x00, 0x27, 0x00]);
+        let message = decode_image("x.jpg", &bytes).unwrap_err().to_string();
+        assert!(message.contains("9984×20480 pixels") && message.contains("512 MiB"), "{message}");
     }
 }
