@@ -2,8 +2,8 @@
 
     python train.py
 
-Every position that play can reach (some 70 million, the board's mirror images included) gets its exact value by going back
-from the last stone. The network learns from positions of games in which each move is random or perfect by the flip of a coin;
+Every position that play can reach and that is not decided yet (51 million, mirror images included) gets its exact value by
+going back from the last stone. The network learns from positions of games in which each move is random or perfect by the flip of a coin;
 what it is worth is measured on positions it has not seen, and by playing. Half an hour on one core, 3 GB of memory; see
 requirements.txt.
 """
@@ -59,8 +59,8 @@ def moves(keys):
 def solve():
     """For each number of stones: the positions in order, and their values.
 
-    A value is 0 for a draw, 1 + the stones left on the board's empty cells when who is to move will have won, and less than 0
-    when the other one will have."""
+    A value is 0 for a draw, 1 + the number of empty cells when who is to move will have won, and that below 0 when the other
+    one will have."""
     levels = [np.array([EMPTY], np.uint32)]
     for _ in range(LAST):
         children = [after[legal & ~wins] for legal, wins, after in moves(levels[-1])]
