@@ -3,9 +3,9 @@
     python train.py
 
 Every position that play can reach and that is not decided yet (51 million, mirror images included) gets its exact value by
-going back from the last stone. The network learns from positions of games in which each move is random or perfect by the flip of a coin;
-what it is worth is measured on positions it has not seen, and by playing. Half an hour on one core, 3 GB of memory; see
-requirements.txt.
+going back from the last stone. The network learns from positions of games in which each move is random or perfect by the
+flip of a coin; what it is worth is measured on positions it has not seen, and by playing. Half an hour on one core, 3 GB of
+memory; see ../requirements.txt.
 """
 import sys
 from pathlib import Path
