@@ -1,5 +1,6 @@
 //! Which samples of a recording make a network hear speech? Silero's voice activity network (STFT, convolutions, LSTM) on
-//! three seconds of a book that is read aloud, "he was not an ill disposed young man" (see examples/data/voice).
+//! three seconds of a book that is read aloud, "he was not an ill disposed young man" (see examples/data/voice; the network is that
+//! of the tests, tests/data/models).
 //!
 //! ```sh
 //! cargo run --release --example voice [cpu|gpu] [FOLDER [RECORDING.wav [FRAME]]]
@@ -8,7 +9,7 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use common::{Options, data};
@@ -26,16 +27,15 @@ fn main() -> Result<()> {
     let file = args.next().map_or_else(|| data("voice/sense_and_sensibility.wav"), PathBuf::from);
     let frame = args.next().map(|frame| frame.parse()).transpose().context("FRAME is a number")?;
 
-    let model = data("voice/voice_activity.onnx");
-    let description =
-        ModelDescription::beside(&model)?.context("there is no voice_activity.toml beside the network")?;
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/models/voice_activity_lstm.onnx");
+    let description = ModelDescription::beside(&model)?.context("there is no description beside the network")?;
     let recording = Signal::read(&file)?;
     // The network runs over as many frames as the recording has.
     let frames = recording.length().div_ceil(HOP);
     let dims = BTreeMap::from([("sequence_length".to_string(), frames)]);
     let network = Network::from_onnx_with(&model, &OnnxOptions { dims, ..OnnxOptions::default() })?;
     let input = network.value(network.find("input")?);
-    let wanted = description.signal.context("voice_activity.toml has no table [signal]")?;
+    let wanted = description.signal.context("voice_activity_lstm.toml has no table [signal]")?;
     let framed = SignalInput::new(&wanted, description.sample_rate, &input.name, &input.shape)?;
     let encoded = framed.apply(&file.display().to_string(), recording)?;
 
