@@ -302,7 +302,7 @@ fn plans_that_contradict_themselves_are_errors() {
     fails(&|p| quotient(p, 1, &[1]), "output: buffer y has 8 values instead of 12");
     fails(&|p| quotient(p, 2, &[1, 2]), "2 results of 2 denominators");
     fails(&|p| quotient(p, 1, &[]), "0 results of 1 denominators");
-    fails(&|p| quotient(p, 1, &[1, 1]), "both outputs lie in the same slot");
+    fails(&|p| quotient(p, 1, &[1, 1]), "two outputs lie in the same slot");
     let crowded = |p: &mut Plan, by: Divide, mask: Option<(BufferId, Sign)>| {
         quotient(p, 1, &[1, 2]);
         let Some(Step::Quotient(quotient)) = p.forward.last_mut() else { panic!("a quotient was pushed") };

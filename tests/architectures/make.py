@@ -48,6 +48,17 @@ class Field(nn.Module):
         return self.net(x)[self.name]
 
 
+class RawHead(nn.Module):
+    """A detector up to its raw head: the class logits of every anchor, before boxes are decoded and chosen."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.backbone, self.head = net.backbone, net.head
+
+    def forward(self, x):
+        return self.head(list(self.backbone(x).values()))["cls_logits"]
+
+
 class GroupNet(nn.Module):
     """Group and instance normalisation, SiLU, pixel shuffle."""
 
@@ -114,6 +125,10 @@ def large():
     bare = dict(weights=None, weights_backbone=None)
     nets["fcn_resnet50"] = (lambda: Field(tv.segmentation.fcn_resnet50(**bare), "out"), (1, 3, 64, 64))
     nets["deeplabv3_resnet50"] = (lambda: Field(tv.segmentation.deeplabv3_resnet50(**bare), "out"), (1, 3, 64, 64))
+    detection = tv.detection
+    nets["retinanet_resnet50_fpn"] = (lambda: RawHead(detection.retinanet_resnet50_fpn(num_classes=4, **bare)), (1, 3, 96, 96))
+    nets["fcos_resnet50_fpn"] = (lambda: RawHead(detection.fcos_resnet50_fpn(num_classes=4, **bare)), (1, 3, 96, 96))
+    nets["ssdlite320"] = (lambda: RawHead(detection.ssdlite320_mobilenet_v3_large(num_classes=4, **bare)), (1, 3, 128, 128))
     for n in ["r3d_18", "mc3_18", "r2plus1d_18"]:
         nets[n] = (lambda n=n: getattr(tv.video, n)(weights=None), (1, 3, 8, 56, 56))
     import timm
