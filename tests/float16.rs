@@ -74,7 +74,7 @@ fn tolerance(kernel: &str) -> f64 {
         "linear_forward" | "linear_adjoint" | "resample" | "max_pool" | "binary" => UNIT,
         "activation" | "softmax" | "lrn" => UNIT + 1e-5,
         // Nothing is rounded, and nothing is computed but sums that are exact.
-        "transpose" | "distances" | "distances_adjoint" | "sample_sum" | "seed" => 0.0,
+        "transpose" | "embedding" | "distances" | "distances_adjoint" | "sample_sum" | "seed" => 0.0,
         // Stored as float32, computed from values that are exact.
         "quotient" => 1e-6,
         "activation_adjoint" | "lrn_adjoint" | "sample_rms" => 1e-5,
