@@ -33,6 +33,7 @@ pub mod explain;
 pub mod gpu;
 pub mod heatmap;
 pub mod input;
+pub mod methods;
 pub mod network;
 pub mod onnx;
 pub mod plan;

@@ -190,6 +190,22 @@ fn arrays_are_explained_like_the_reference() {
 }
 
 #[test]
+fn other_methods_than_lrp() {
+    let folder = with_cat();
+    let args = ["explain", "cat.png", "--backend", "cpu", "--batch", "4", "--method", "integrated-gradients:6"];
+    let ran = good(folder.path(), &args);
+    assert!(ran.out.contains("method integrated-gradients:6,0, on"), "{}", ran.out);
+    let report = report(folder.path());
+    assert_eq!(report["method"], "integrated-gradients:6,0");
+    let map = npy::read(folder.path().join("relprop-out/cat.relevance.npy")).expect("the map").to_vec::<f64>();
+    let (sum, told) = (map.iter().sum::<f64>(), report["inputs"][0]["targets"][0]["relevance_sum"].as_f64().unwrap());
+    assert!((sum - told).abs() < 1e-3 * sum.abs() && sum != 0.0, "{sum}, {told}");
+    assert!(names(folder.path()).contains(&"cat.overlay.png".to_string()));
+    bad(folder.path(), &["explain", "--method", "gradient", "--composite", "epsilon"], 2, "cannot be used with");
+    bad(folder.path(), &["explain", "--method", "smothgrad"], 2, "nearest: smoothgrad");
+}
+
+#[test]
 fn several_targets_and_layers_have_files_of_their_own() {
     let folder = with_cat();
     let args = [

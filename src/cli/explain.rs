@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use relprop::input::{InputFile, expand};
-use relprop::{Composite, Explainer, Network, Target, Tensor, ValueId};
+use relprop::methods::Method;
+use relprop::{Composite, Explainer, Network, SeedAmount, Target, Tensor, ValueId};
 
 use super::args::ExplainArgs;
 use super::findings::{LITTLE, percent};
@@ -54,21 +55,29 @@ pub fn explain(args: &ExplainArgs) -> Result<ExitCode> {
 
     let (mut sources, problems) = sources(args, &model)?;
     let photos = model.sequences.is_none() && sources.iter().any(Source::is_photo);
-    let composite = model.composite(&args.rules, photos)?;
+    let composite = match &args.method {
+        Some(method) => method.composite()?,
+        None => model.composite(&args.rules, photos)?,
+    };
+    let named = match &args.method {
+        Some(method) => format!("method {method}"),
+        None => format!("composite {}", composite.name()),
+    };
     if photos {
         model.warn_of_assumption();
     }
 
     // A batch that there are not so many samples for would be filled up with copies.
     let samples = sources.iter().fold(0, |n: usize, source| n.saturating_add(source.samples(&model, fixed)));
-    let batch = args.device.batch.min(samples.max(1));
+    let points = samples.saturating_mul(args.method.as_ref().map_or(1, Method::points));
+    let batch = args.device.batch.min(points.max(1));
     let mut explainer = Explainer::builder(network, composite.clone())
         .backend(args.device.backend())
         .precision(args.device.precision())
         .batch(batch)
         .output(output)
         .layers(layers)
-        .seed(args.seed.amount())
+        .seed(if args.method.is_some() { SeedAmount::One } else { args.seed.amount() })
         .several_targets(targets.len() > 1);
     if let Some(adapter) = &args.device.adapter {
         explainer = explainer.adapter(adapter);
@@ -79,7 +88,7 @@ pub fn explain(args: &ExplainArgs) -> Result<ExitCode> {
         eprintln!("warning: batches of {took}, not {batch}: {why}");
     }
     if !args.quiet {
-        say(&format!("{}, composite {}, on {}", model.name, composite.name(), explainer.device()));
+        say(&format!("{}, {named}, on {}", model.name, explainer.device()));
     }
 
     std::fs::create_dir_all(&args.out).with_context(|| format!("cannot make the folder {}", args.out.display()))?;
@@ -92,6 +101,7 @@ pub fn explain(args: &ExplainArgs) -> Result<ExitCode> {
         key: key.clone(),
         status: "running",
         model: model.name.clone(),
+        method: args.method.as_ref().map_or_else(|| "lrp".to_string(), ToString::to_string),
         composite: composite.name().to_string(),
         output: network.value(output).name.clone(),
         seed: args.seed.name(),
@@ -154,7 +164,7 @@ fn key(
     }
     digest.text(&format!("{:?} {:?} {:?} {composite:?}", model.labels, model.preprocess, model.sequences));
     digest.text(&format!("{:?} {:?} {:?}", output, args.target, args.layers));
-    digest.text(&format!("{} {:?} {}", args.seed.name(), args.colormap, args.percentile));
+    digest.text(&format!("{:?} {} {:?} {}", args.method, args.seed.name(), args.colormap, args.percentile));
     let device = explainer.device();
     digest.text(&format!("{:?} {} {} {}", device.backend, device.precision.name(), device.adapter, device.driver));
     Ok(digest.finish())
@@ -336,7 +346,12 @@ impl Run<'_> {
         let inputs = (0..self.model.network.inputs().len())
             .map(|i| Tensor::stack_rows(&group.iter().map(|item| item.tensors[i].clone()).collect::<Vec<_>>()))
             .collect::<relprop::Result<Vec<_>>>();
-        match inputs.and_then(|inputs| self.explainer.explain(&inputs, &targets)) {
+        let explainer = &mut self.explainer;
+        let explain = |inputs: Vec<Tensor>| match &self.args.method {
+            Some(method) => method.explain(explainer, &inputs, &targets),
+            None => explainer.explain(&inputs, &targets),
+        };
+        match inputs.and_then(explain) {
             Ok(explanation) => {
                 self.report.timings.build_seconds = explanation.timings.build.as_secs_f64();
                 self.report.timings.run_seconds += explanation.timings.run.as_secs_f64();

@@ -18,6 +18,8 @@ pub struct Report {
     /// `running`, `complete`, or `incomplete` when something failed.
     pub status: &'static str,
     pub model: String,
+    /// `lrp`, or another method with its parameters.
+    pub method: String,
     pub composite: String,
     pub output: String,
     pub seed: &'static str,

@@ -194,6 +194,16 @@ impl Explainer {
         if self.built.plan.batch < batch { Ok(()) } else { Err(error) }
     }
 
+    /// The rules it explains by.
+    pub fn composite(&self) -> &Composite {
+        &self.composite
+    }
+
+    /// What relevance starts with.
+    pub fn seed(&self) -> SeedAmount {
+        self.seed
+    }
+
     /// The plan it runs.
     pub fn plan(&self) -> &Plan {
         &self.built.plan

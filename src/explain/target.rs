@@ -115,7 +115,7 @@ impl Target {
     }
 
     /// The index that is explained (the first of a difference, that of the largest value of a sum, the largest of a vector) and the relevance that starts.
-    pub(super) fn chosen(&self, output: &[f64], amount: SeedAmount, sample: usize) -> (usize, f64) {
+    pub(crate) fn chosen(&self, output: &[f64], amount: SeedAmount, sample: usize) -> (usize, f64) {
         let value = |index: usize| match amount {
             SeedAmount::Logit => output[index],
             SeedAmount::One => 1.0,

@@ -1,0 +1,97 @@
+//! Methods as text: `NAME` or `NAME:PARAMETERS`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::{Method, Noise};
+use crate::error::{Error, Result};
+use crate::text::nearest;
+
+/// Their names.
+pub const NAMES: [&str; 7] = [
+    "gradient",
+    "absolute-gradient",
+    "sensitivity",
+    "gradient-times-input",
+    "smoothgrad",
+    "vargrad",
+    "integrated-gradients",
+];
+
+impl FromStr for Method {
+    type Err = Error;
+
+    /// `smoothgrad` and `vargrad` take `:COPIES,DEVIATION,SEED`, `integrated-gradients` takes `:STEPS,BASELINE`; what is left out
+    /// has its default: 20, 0.1 and 0; 20 and 0.
+    fn from_str(text: &str) -> Result<Method> {
+        let (name, parameters) = text.split_once(':').unwrap_or((text, ""));
+        let parameters: Vec<&str> = parameters.split(',').map(str::trim).filter(|p| !p.is_empty()).collect();
+        let wrong = |what: &str| Error::Input(format!("method \"{text}\": {what}"));
+        let most = match name {
+            "smoothgrad" | "vargrad" => 3,
+            "integrated-gradients" => 2,
+            _ => 0,
+        };
+        if parameters.len() > most {
+            return Err(wrong(&format!("{name} takes {most} parameters at most")));
+        }
+        let count = |least: usize, default: usize| match parameters.first() {
+            None => Ok(default),
+            Some(text) => match text.parse() {
+                Ok(n) if (least..=1_000_000).contains(&n) => Ok(n),
+                _ => Err(wrong(&format!("\"{text}\" is not a number from {least} to 1000000"))),
+            },
+        };
+        let number = |default: f64, positive: bool| match parameters.get(1) {
+            None => Ok(default),
+            Some(text) => match text.parse::<f64>() {
+                Ok(v) if v.is_finite() && (v > 0.0 || !positive) => Ok(v),
+                _ => Err(wrong(&format!("\"{text}\" is not a number{}", if positive { " above 0" } else { "" }))),
+            },
+        };
+        let noise = |least: usize| -> Result<Noise> {
+            let usual = Noise::default();
+            let seed = match parameters.get(2) {
+                None => usual.seed,
+                Some(text) => text.parse().map_err(|_| wrong(&format!("the seed \"{text}\" is not a whole number")))?,
+            };
+            Ok(Noise { copies: count(least, usual.copies)?, deviation: number(usual.deviation, true)?, seed })
+        };
+        Ok(match name {
+            "gradient" => Method::Gradient,
+            "absolute-gradient" => Method::AbsoluteGradient,
+            "sensitivity" => Method::Sensitivity,
+            "gradient-times-input" => Method::GradientTimesInput,
+            "smoothgrad" => Method::SmoothGrad(noise(1)?),
+            // A variance needs two.
+            "vargrad" => Method::VarGrad(noise(2)?),
+            "integrated-gradients" => {
+                Method::IntegratedGradients { steps: count(1, 20)?, baseline: number(0.0, false)? }
+            }
+            _ => {
+                let near = nearest(name, NAMES.iter().copied(), 3).join(", ");
+                return Err(wrong(&format!(
+                    "there is none of this name (nearest: {near}); there are {}",
+                    NAMES.join(", ")
+                )));
+            }
+        })
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let noise = |f: &mut fmt::Formatter<'_>, name: &str, n: &Noise| {
+            write!(f, "{name}:{},{},{}", n.copies, n.deviation, n.seed)
+        };
+        match self {
+            Method::Gradient => f.write_str("gradient"),
+            Method::AbsoluteGradient => f.write_str("absolute-gradient"),
+            Method::Sensitivity => f.write_str("sensitivity"),
+            Method::GradientTimesInput => f.write_str("gradient-times-input"),
+            Method::SmoothGrad(n) => noise(f, "smoothgrad", n),
+            Method::VarGrad(n) => noise(f, "vargrad", n),
+            Method::IntegratedGradients { steps, baseline } => write!(f, "integrated-gradients:{steps},{baseline}"),
+        }
+    }
+}
