@@ -145,6 +145,17 @@ impl Tensor {
         Tensor::new(shape, Data::I64(values))
     }
 
+    /// A tensor of this shape and, where it holds floating-point numbers, of this precision.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when there are not as many values.
+    pub(crate) fn with_values(&self, values: Vec<f64>) -> Result<Tensor> {
+        match self.data {
+            Data::F32(_) => Tensor::from_f32(self.shape(), values.into_iter().map(|v| v as f32).collect()),
+            _ => Tensor::from_f64(self.shape(), values),
+        }
+    }
+
     /// The shape.
     pub fn shape(&self) -> &[usize] {
         &self.shape

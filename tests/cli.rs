@@ -196,7 +196,7 @@ fn other_methods_than_lrp() {
     let ran = good(folder.path(), &args);
     assert!(ran.out.contains("method integrated-gradients:6,0, on"), "{}", ran.out);
     let report = report(folder.path());
-    assert_eq!(report["method"], "integrated-gradients:6,0");
+    assert_eq!((&report["method"], &report["seed"]), (&"integrated-gradients:6,0".into(), &"one".into()));
     let map = npy::read(folder.path().join("relprop-out/cat.relevance.npy")).expect("the map").to_vec::<f64>();
     let (sum, told) = (map.iter().sum::<f64>(), report["inputs"][0]["targets"][0]["relevance_sum"].as_f64().unwrap());
     assert!((sum - told).abs() < 1e-3 * sum.abs() && sum != 0.0, "{sum}, {told}");

@@ -183,6 +183,42 @@ fn float32_and_the_gpu_agree() {
     }
 }
 
+#[test]
+fn a_sample_is_explained_alike_alone_and_among_others() {
+    let network = smooth();
+    let x = Random::new(9).tensor(&[3, 6], 1.0);
+    for method in ["smoothgrad:5,0.4", "vargrad:5,0.4", "integrated-gradients:5"] {
+        let together = map(&explain(&network, method, &x, Target::Best, 7));
+        for (i, want) in together.chunks(6).enumerate() {
+            let alone = map(&explain(&network, method, &x.rows(i, i + 1).unwrap(), Target::Best, 7));
+            assert!(distance(&alone, want) < 1e-12, "{method}, sample {i}");
+        }
+    }
+}
+
+/// Of one and of two copies, both gradients can be told, and with them their variance.
+#[test]
+fn the_variance_is_that_of_a_sample() {
+    let x = Tensor::from_f64([1, 5], vec![1.0, -1.0, 0.5, 3.0, 0.0]).unwrap();
+    let run = |method: &str| map(&explain(&squares(), method, &x, Target::Index(0), 4));
+    let (first, mean, variance) = (run("smoothgrad:1,0.2"), run("smoothgrad:2,0.2"), run("vargrad:2,0.2"));
+    let want: Vec<f64> = first.iter().zip(&mean).map(|(a, m)| 2.0 * (a - m).powi(2)).collect();
+    assert!(distance(&variance, &want) < 1e-10);
+}
+
+#[test]
+fn maps_have_the_precision_of_the_run() {
+    let x = Random::new(1).tensor(&[1, 6], 1.0);
+    for method in ["gradient", "sensitivity", "smoothgrad:2", "integrated-gradients:2"] {
+        let method: Method = method.parse().unwrap();
+        for (precision, narrow) in [(Precision::F32, true), (Precision::F64, false)] {
+            let found = explain_on((Backend::Cpu, precision), &smooth(), &method, &x, Target::Best, 1);
+            let data = found.targets[0].relevance[0].data();
+            assert_eq!(matches!(data, relprop::Data::F32(_)), narrow, "{method}, {precision:?}");
+        }
+    }
+}
+
 /// What Captum says of a small convolutional network, in float64.
 #[test]
 fn maps_are_those_of_another_implementation() {

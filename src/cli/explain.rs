@@ -12,7 +12,7 @@ use relprop::input::{InputFile, expand};
 use relprop::methods::Method;
 use relprop::{Composite, Explainer, Network, SeedAmount, Target, Tensor, ValueId};
 
-use super::args::ExplainArgs;
+use super::args::{ExplainArgs, Seed};
 use super::findings::{LITTLE, percent};
 use super::items::{self, Item};
 use super::model::Model;
@@ -104,7 +104,7 @@ pub fn explain(args: &ExplainArgs) -> Result<ExitCode> {
         method: args.method.as_ref().map_or_else(|| "lrp".to_string(), ToString::to_string),
         composite: composite.name().to_string(),
         output: network.value(output).name.clone(),
-        seed: args.seed.name(),
+        seed: if args.method.is_some() { Seed::One.name() } else { args.seed.name() },
         zero_bias: args.rules.zero_bias,
         device: explainer.device().into(),
         batch: explainer.batch(),

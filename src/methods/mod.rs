@@ -168,21 +168,22 @@ impl Method {
 }
 
 impl Noise {
-    /// The k-th noisy copy of the samples of an input.
+    /// The k-th noisy copy of the samples of an input. Each sample gets the same noise, so that a sample's map is the same alone
+    /// and among others.
     fn copy(&self, values: &[f64], samples: usize, k: usize, input: usize) -> Vec<f64> {
+        let len = (values.len() / samples).max(1);
         let seed =
             |draw: u64| self.seed.wrapping_mul(0x9E37_79B9).wrapping_add((k as u64) << 16 | (input as u64) << 1 | draw);
-        let draw = |n: u64| random::uniform(seed(n), values.len(), 0.0, 1.0);
+        let draw = |n: u64| random::uniform(seed(n), len, 0.0, 1.0);
         let (radius, angle) = (draw(0), draw(1));
-        let len = values.len() / samples;
         let mut copy = values.to_vec();
-        for (s, sample) in copy.chunks_mut(len.max(1)).enumerate() {
+        for sample in copy.chunks_mut(len) {
             let (low, high) =
                 sample.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(*v), h.max(*v)));
-            for (i, value) in sample.iter_mut().enumerate() {
-                // Box and Muller; 1 − u is above 0.
-                let (u, v) = (f64::from(radius[s * len + i]), f64::from(angle[s * len + i]));
-                let normal = (-2.0 * (1.0 - u).max(f64::MIN_POSITIVE).ln()).sqrt() * (TAU * v).cos();
+            for ((value, u), v) in sample.iter_mut().zip(&radius).zip(&angle) {
+                // Box and Muller. 1 − u is 0 where u was rounded to 1: the least that float32 tells from it is 2⁻²⁴.
+                let (left, turn) = ((1.0 - f64::from(*u)).max(2f64.powi(-24)), f64::from(*v));
+                let normal = (-2.0 * left.ln()).sqrt() * (TAU * turn).cos();
                 *value += self.deviation * (high - low) * normal;
             }
         }
@@ -255,7 +256,7 @@ fn sums(
 fn set(found: &mut Explanation, value: impl Fn(usize, usize, usize) -> f64) -> Result<()> {
     for (t, target) in found.targets.iter_mut().enumerate() {
         for (i, relevance) in target.relevance.iter_mut().enumerate() {
-            *relevance = Tensor::from_f64(relevance.shape(), (0..relevance.len()).map(|at| value(t, i, at)).collect())?;
+            *relevance = relevance.with_values((0..relevance.len()).map(|at| value(t, i, at)).collect())?;
         }
     }
     Ok(())
@@ -266,7 +267,7 @@ fn change(found: &mut Explanation, value: impl Fn(usize, usize, f64) -> f64) -> 
     for target in &mut found.targets {
         for (i, relevance) in target.relevance.iter_mut().enumerate() {
             let values = relevance.to_vec::<f64>().into_iter().enumerate().map(|(at, r)| value(i, at, r)).collect();
-            *relevance = Tensor::from_f64(relevance.shape(), values)?;
+            *relevance = relevance.with_values(values)?;
         }
     }
     Ok(())
