@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use common::{Options, data};
 use relprop::heatmap::{ColorMap, TextRelevance, html};
 use relprop::input::{ModelDescription, TextInput};
-use relprop::{Composite, Explainer, Network, Target};
+use relprop::{Composite, Explainer, Network, Precision, Predictor, Target, Tensor};
 
 /// The class "positive".
 const POSITIVE: usize = 1;
@@ -43,6 +43,20 @@ fn main() -> Result<()> {
         let score = explanation.output.to_vec::<f64>()[POSITIVE];
         Ok(words.relevance(&text, &target.relevance[0].to_vec::<f64>(), "positive", score, target.seed[0])?)
     };
+    // How good is the network? Of the snippets that it was not trained on a hundred lie beside it, with people's ratings.
+    let reviews = std::fs::read_to_string(data("sentiment/reviews.txt"))?;
+    let (mut rated, mut tensors) = (Vec::new(), Vec::new());
+    for line in reviews.lines() {
+        let (rating, text) = line.split_once('\t').context("a line is a rating, a tab, and a text")?;
+        rated.push(rating.parse::<f64>()? > 0.0);
+        tensors.push(words.apply(text)?.tensor);
+    }
+    let mut predictor = Predictor::new(&network, 20, options.backend, Precision::F32, None)?;
+    let logits = predictor.run(&[Tensor::stack_rows(&tensors)?])?.swap_remove(0).1.to_vec::<f64>();
+    let right = logits.chunks(2).zip(&rated).filter(|(logits, good)| (logits[POSITIVE] > logits[0]) == **good).count();
+    println!("{right} of {} held-out snippets are told as people rate them", rated.len());
+    ensure!(right * 10 >= rated.len() * 7, "the network should have 70 % right");
+
     let mut explained = Vec::new();
     if options.others.is_empty() {
         for (sentence, word, sign) in SENTENCES {

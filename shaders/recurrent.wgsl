@@ -26,15 +26,6 @@
 @group(0) @binding(7) var<storage, read_write> output: array<f32>;
 @group(0) @binding(8) var<storage, read_write> trace: array<f32>;
 
-// How many positions of a sample count.
-fn sample_length(n: u32) -> u32 {
-#if LENGTHS
-    return min(u32(max(f32(lengths[n]), 0.0)), params.steps);
-#else
-    return params.steps;
-#endif
-}
-
 // The hidden state before the step, at index i of N × H.
 fn hidden_before(i: u32, has: bool) -> f32 {
     if has {

@@ -41,15 +41,6 @@
 const CELL_ROWS: u32 = 2u;
 const TAKEN_ROW: u32 = 4u;
 
-// How many positions of a sample count.
-fn sample_length(n: u32) -> u32 {
-#if LENGTHS
-    return min(u32(max(f32(lengths[n]), 0.0)), params.steps);
-#else
-    return params.steps;
-#endif
-}
-
 // z + ε·sign(z), sign(0) = +1.
 fn stable(z: f32) -> f32 {
     return z + select(-params.epsilon, params.epsilon, z >= 0.0);

@@ -1,7 +1,6 @@
 //! What the examples share: where to run and write, and pictures made of captioned panels.
 
-// Each example is a crate of its own and uses some of this.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each example uses its own part")]
 
 use std::path::{Path, PathBuf};
 

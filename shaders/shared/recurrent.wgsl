@@ -77,3 +77,12 @@ fn is_last(length: u32) -> bool {
 fn trace_index(position: u32, n: u32, which: u32, j: u32) -> u32 {
     return ((position * params.batch + n) * TRACES + which) * params.hidden + j;
 }
+
+// How many positions of a sample count; `lengths` is the includer's.
+fn sample_length(n: u32) -> u32 {
+#if LENGTHS
+    return min(u32(max(f32(lengths[n]), 0.0)), params.steps);
+#else
+    return params.steps;
+#endif
+}

@@ -77,21 +77,27 @@ pub(super) fn layer<'a>(node: &'a Node, input: &[usize], output: &[usize]) -> Op
             Some(Layer { weight: &conv.weight, bias: conv.bias.as_ref(), geometry, direction })
         }
         Op::Dense(dense) => {
-            let geometry = Geometry {
-                batch: input[..input.len() - 1].iter().product(),
-                groups: 1,
-                in_channels: dense.weight.shape()[1],
-                out_channels: dense.weight.shape()[0],
-                input: [1; 3],
-                output: [1; 3],
-                kernel: [1; 3],
-                stride: [1; 3],
-                dilation: [1; 3],
-                pad: [0; 3],
-            };
+            let rows = input[..input.len() - 1].iter().product();
+            let geometry = dense_geometry(rows, dense.weight.shape()[1], dense.weight.shape()[0]);
             Some(Layer { weight: &dense.weight, bias: dense.bias.as_ref(), geometry, direction: Direction::Forward })
         }
         _ => None,
+    }
+}
+
+/// A dense layer on so many rows.
+pub(super) fn dense_geometry(rows: usize, inputs: usize, outputs: usize) -> Geometry {
+    Geometry {
+        batch: rows,
+        groups: 1,
+        in_channels: inputs,
+        out_channels: outputs,
+        input: [1; 3],
+        output: [1; 3],
+        kernel: [1; 3],
+        stride: [1; 3],
+        dilation: [1; 3],
+        pad: [0; 3],
     }
 }
 

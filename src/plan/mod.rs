@@ -14,6 +14,7 @@ mod least;
 mod lifetime;
 mod linear;
 mod planner;
+mod quotient_step;
 mod recurrent;
 mod recurrent_step;
 mod relevance;
@@ -29,6 +30,7 @@ use crate::tensor::Tensor;
 
 pub use build::{ConservationDetail, PlanOptions};
 pub use cost::Cost;
+pub use quotient_step::{Contribution, Divide, Epsilon, Piece, Quotient, Share, Sign};
 pub use recurrent_step::{Embedding, Recurrence, Recurrent, RecurrentAdjoint};
 pub(crate) use sliding::Sliding;
 pub use step::*;

@@ -1,5 +1,6 @@
 //! Recurrent layers and embeddings as steps.
 
+use super::linear::dense_geometry;
 use super::planner::{Pass, Planner};
 use super::*;
 use crate::error::{Error, Result};
@@ -205,20 +206,4 @@ fn biases(layer: &Layer) -> [Vec<f64>; 2] {
 /// A matrix with `columns` columns, transposed.
 fn transposed(values: &[f64], columns: usize) -> Vec<f64> {
     (0..columns).flat_map(|c| values.iter().skip(c).step_by(columns).copied()).collect()
-}
-
-/// A dense layer on so many rows.
-fn dense_geometry(rows: usize, inputs: usize, outputs: usize) -> Geometry {
-    Geometry {
-        batch: rows,
-        groups: 1,
-        in_channels: inputs,
-        out_channels: outputs,
-        input: [1; 3],
-        output: [1; 3],
-        kernel: [1; 3],
-        stride: [1; 3],
-        dilation: [1; 3],
-        pad: [0; 3],
-    }
 }

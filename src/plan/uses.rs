@@ -1,7 +1,7 @@
 //! Which kernel a step runs, and which buffers it reads and writes.
 
 use super::recurrent_step::Recurrence;
-use super::step::*;
+use super::*;
 
 impl Step {
     /// The kernel's name: that of its shader and of its CPU twin.
