@@ -185,7 +185,7 @@ pub enum Epilogue {
     Share {
         /// One value for each channel of the step's output.
         bias: Option<BufferId>,
-        /// The numerator and the stabiliser; its epsilon is [`Epsilon::Constant`].
+        /// The numerator and the stabiliser; its epsilon is [`Epsilon::Constant`](super::Epsilon::Constant).
         share: Share,
     },
     /// `part(factor) · acc`, or `acc` alone; then, as a relevance, divided by the denominator of the layer before.
