@@ -37,6 +37,7 @@ pub mod methods;
 pub mod network;
 pub mod onnx;
 pub mod plan;
+mod random;
 pub mod rules;
 pub mod tensor;
 mod text;

@@ -2,10 +2,8 @@
 
 mod support;
 
-use relprop::methods::{Method, Noise};
-use relprop::{
-    Activation, Backend, Explainer, Explanation, Network, Op, Precision, Predictor, SeedAmount, Target, Tensor,
-};
+use relprop::methods::{Method, Noise, Runner};
+use relprop::{Activation, Backend, Explainer, Explanation, Network, Op, Precision, Predictor, Target, Tensor};
 use support::distance;
 use support::random::Random;
 
@@ -19,9 +17,8 @@ fn explain_on(
     target: Target,
     batch: usize,
 ) -> Explanation {
-    let builder = Explainer::builder(network, method.composite().unwrap()).seed(SeedAmount::One);
-    let mut explainer = builder.backend(backend).precision(precision).batch(batch).build().unwrap();
-    method.explain(&mut explainer, std::slice::from_ref(x), &[target]).unwrap()
+    let mut runner = Runner::new(network).unwrap().backend(backend).precision(precision).batch(batch);
+    runner.explain(method, std::slice::from_ref(x), &[target]).unwrap()
 }
 
 fn explain(network: &Network, method: &str, x: &Tensor, target: Target, batch: usize) -> Explanation {
@@ -266,9 +263,35 @@ fn names_and_parameters() {
         let error = text.parse::<Method>().unwrap_err().to_string();
         assert!(error.contains(says), "{text}: {error}");
     }
+}
+
+#[test]
+fn composites_are_methods_too() {
     let network = smooth();
-    let composite = Method::Gradient.composite().unwrap();
-    let mut explainer = Explainer::builder(&network, composite).backend(Backend::Cpu).build().unwrap();
-    let error = Method::Gradient.explain(&mut explainer, &[Random::new(1).tensor(&[1, 6], 1.0)], &[Target::Best]);
-    assert!(error.unwrap_err().to_string().contains("whose seed is 1"));
+    let x = Random::new(3).tensor(&[2, 6], 1.0);
+    let mut explainer =
+        Explainer::builder(&network, relprop::Composite::parse("epsilon:0.01").unwrap()).backend(Backend::Cpu);
+    explainer = explainer.precision(Precision::F64).batch(2);
+    let want = explainer.build().unwrap().explain(std::slice::from_ref(&x), &[Target::Best]).unwrap();
+    let found = explain(&network, "epsilon:0.01", &x, Target::Best, 2);
+    assert_eq!(map(&found), map(&want));
+    assert_eq!(found.targets[0].seed, want.targets[0].seed);
+    // Those that hand on gradients start with 1, and tell of f.
+    let guided = explain(&network, "guided-backprop", &x, Target::Best, 2);
+    assert_eq!(map(&guided), map(&explain(&network, "gradient", &x, Target::Best, 2)));
+    assert_eq!(guided.targets[0].seed, want.targets[0].seed);
+}
+
+#[test]
+fn random_maps_are_the_seed_s_alone() {
+    let x = Random::new(3).tensor(&[3, 6], 1.0);
+    let run = |method: &str, x: &Tensor| explain(&smooth(), method, x, Target::Top(1), 2);
+    let found = run("random:5", &x);
+    let values = map(&found);
+    assert_eq!(values[..6], values[6..12]);
+    assert_eq!(values[..6], map(&run("random:5", &x.rows(2, 3).unwrap())));
+    assert_ne!(values, map(&run("random:6", &x)));
+    assert!(values.iter().all(|v| (-1.0..1.0).contains(v)) && values[0] != values[1]);
+    let output = outputs(&smooth(), &x.rows(1, 2).unwrap());
+    assert!((found.targets[0].seed[1] - output[found.targets[0].chosen[1]]).abs() < 1e-12);
 }

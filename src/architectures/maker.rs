@@ -1,8 +1,8 @@
 //! Layers with random weights.
 
-use super::random::{normal, uniform};
 use crate::error::Result;
 use crate::network::{Activation, Conv, Dim, Network, NetworkBuilder, ValueId};
+use crate::random::{normal, uniform};
 use crate::tensor::Tensor;
 
 /// Variance that weights give back when the layer's input went through ReLU (He et al. 2015): half of a centred input's

@@ -8,7 +8,6 @@ mod densenet;
 mod efficientnet;
 mod maker;
 mod mobilenet;
-pub(crate) mod random;
 mod resnet;
 mod squeezenet;
 mod vgg;
@@ -100,7 +99,7 @@ mod tests {
     fn random_weights_make_sensible_networks() {
         for Architecture { name, .. } in ARCHITECTURES.iter().filter(|a| !a.name.starts_with("vgg")) {
             let network = by_name(name).unwrap().build(64).unwrap();
-            let x = random::normal(1, 2 * 3 * 64 * 64, 1.0);
+            let x = crate::random::normal(1, 2 * 3 * 64 * 64, 1.0);
             let x = Tensor::from_f32([2, 3, 64, 64], x).unwrap();
             let mut predictor = Predictor::new(&network, 2, Backend::Cpu, Precision::F32, None).unwrap();
             let outputs = predictor.run(std::slice::from_ref(&x)).unwrap().remove(0).1.to_vec::<f64>();

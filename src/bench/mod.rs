@@ -16,11 +16,11 @@ pub use accuracy::Accuracy;
 pub use probe::Peak;
 pub use profile::{KernelTime, StepTime};
 
-use crate::architectures::random;
 use crate::error::{Error, Result};
 use crate::explain::{Backend, DeviceInfo, Explainer, Precision, Predictor, Target, memory};
 use crate::network::{Network, ValueId};
 use crate::plan::{Cost, Plan, PlanOptions};
+use crate::random;
 use crate::rules::Composite;
 use crate::tensor::Tensor;
 

@@ -6,10 +6,10 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::Options;
-use crate::architectures::random;
 use crate::error::Result;
 use crate::explain::Predictor;
 use crate::network::{Conv, Network};
+use crate::random;
 use crate::tensor::Tensor;
 
 /// Products that one run makes in a row, so that what is moved to and from the device hardly counts.

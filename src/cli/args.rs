@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use relprop::heatmap::ColorMap;
 use relprop::input::{Channels, Fit, LabelSource, ModelDescription, PerChannel, Preset, Size};
-use relprop::methods::Method;
+use relprop::methods::{self, Method};
 use relprop::{Backend, Composite, NormalisationRule, Precision, ResidualRule, SeedAmount};
 
 /// Which pixels made the network decide? Layer-wise relevance propagation for ONNX networks.
@@ -47,9 +47,7 @@ pub struct ExplainArgs {
     pub model: ModelArgs,
     #[command(flatten)]
     pub rules: RuleArgs,
-    /// Another method than LRP: gradient, absolute-gradient, sensitivity, gradient-times-input, smoothgrad or
-    /// vargrad[:COPIES,DEVIATION,SEED], integrated-gradients[:STEPS,BASELINE]
-    #[arg(long, value_name = "NAME[:PARAMS]", help_heading = "Rules", conflicts_with_all = ["composite", "first", "bounds", "zero_bias", "bias_factor", "residual", "normalisation", "seed", "layers"])]
+    #[arg(long, value_name = "NAME[:PARAMS]", help = method_help(), help_heading = "Rules", conflicts_with_all = ["composite", "first", "bounds", "zero_bias", "bias_factor", "residual", "normalisation", "seed", "layers"])]
     pub method: Option<Method>,
     /// What to explain: best, top:K, a class's number or label, A~B (why A rather than B), CLASS@ROWxCOLUMN (a class at a
     /// position of an output that has positions; A:B is a range, : all of them, and values are summed), outlier or inlier
@@ -86,6 +84,10 @@ pub struct ExplainArgs {
     /// Print warnings and errors only
     #[arg(long, short, help_heading = "Results")]
     pub quiet: bool,
+}
+
+fn method_help() -> String {
+    format!("Another method than LRP: {}; or a composite", methods::NAMES.join(", "))
 }
 
 const EXPLAIN_HELP: &str = "\

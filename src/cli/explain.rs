@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use relprop::input::{InputFile, expand};
-use relprop::methods::Method;
-use relprop::{Composite, Explainer, Network, SeedAmount, Target, Tensor, ValueId};
+use relprop::{Network, Target, Tensor, ValueId};
 
-use super::args::{ExplainArgs, Seed};
+use super::args::ExplainArgs;
+use super::engine::{Engine, Way};
 use super::findings::{LITTLE, percent};
 use super::items::{self, Item};
 use super::model::Model;
@@ -55,13 +55,9 @@ pub fn explain(args: &ExplainArgs) -> Result<ExitCode> {
 
     let (mut sources, problems) = sources(args, &model)?;
     let photos = model.sequences.is_none() && sources.iter().any(Source::is_photo);
-    let composite = match &args.method {
-        Some(method) => method.composite()?,
-        None => model.composite(&args.rules, photos)?,
-    };
-    let named = match &args.method {
-        Some(method) => format!("method {method}"),
-        None => format!("composite {}", composite.name()),
+    let way = match &args.method {
+        Some(method) => Way::Method(model.method(method.clone(), photos)?),
+        None => Way::Composite(model.composite(&args.rules, photos)?),
     };
     if photos {
         model.warn_of_assumption();
@@ -69,30 +65,18 @@ pub fn explain(args: &ExplainArgs) -> Result<ExitCode> {
 
     // A batch that there are not so many samples for would be filled up with copies.
     let samples = sources.iter().fold(0, |n: usize, source| n.saturating_add(source.samples(&model, fixed)));
-    let points = samples.saturating_mul(args.method.as_ref().map_or(1, Method::points));
-    let batch = args.device.batch.min(points.max(1));
-    let mut explainer = Explainer::builder(network, composite.clone())
-        .backend(args.device.backend())
-        .precision(args.device.precision())
-        .batch(batch)
-        .output(output)
-        .layers(layers)
-        .seed(if args.method.is_some() { SeedAmount::One } else { args.seed.amount() })
-        .several_targets(targets.len() > 1);
-    if let Some(adapter) = &args.device.adapter {
-        explainer = explainer.adapter(adapter);
-    }
-    let explainer = explainer.build()?;
-    if explainer.batch() < batch {
-        let (took, why) = (explainer.batch(), "that is what fits the device and the network's shapes");
+    let batch = args.device.batch.min(samples.saturating_mul(way.points()).max(1));
+    let engine = Engine::new(network, way, args, output, layers, batch, targets.len() > 1)?;
+    if engine.batch() < batch {
+        let (took, why) = (engine.batch(), "that is what fits the device and the network's shapes");
         eprintln!("warning: batches of {took}, not {batch}: {why}");
     }
     if !args.quiet {
-        say(&format!("{}, {named}, on {}", model.name, explainer.device()));
+        say(&format!("{}, {}, on {}", model.name, engine.way().described(), engine.device()));
     }
 
     std::fs::create_dir_all(&args.out).with_context(|| format!("cannot make the folder {}", args.out.display()))?;
-    let key = key(args, &model, &composite, output, &explainer)?;
+    let key = key(args, &model, output, &engine)?;
     let places: HashMap<String, usize> = sources.iter().enumerate().map(|(i, s)| (s.name(), i)).collect();
     let done = if args.resume { leave_out_done(args, &key, &model, &mut sources) } else { Vec::new() };
     let left_out = places.len() - sources.len();
@@ -102,12 +86,12 @@ pub fn explain(args: &ExplainArgs) -> Result<ExitCode> {
         status: "running",
         model: model.name.clone(),
         method: args.method.as_ref().map_or_else(|| "lrp".to_string(), ToString::to_string),
-        composite: composite.name().to_string(),
+        composite: engine.way().composite(),
         output: network.value(output).name.clone(),
-        seed: if args.method.is_some() { Seed::One.name() } else { args.seed.name() },
+        seed: engine.way().seed(args.seed),
         zero_bias: args.rules.zero_bias,
-        device: explainer.device().into(),
-        batch: explainer.batch(),
+        device: engine.device().into(),
+        batch: engine.batch(),
         timings: Timings { load_seconds, ..Timings::default() },
         inputs: done,
         failed: Vec::new(),
@@ -123,14 +107,14 @@ pub fn explain(args: &ExplainArgs) -> Result<ExitCode> {
         args,
         model: &model,
         fixed,
-        explainer,
+        conserves: engine.way().conserves(),
+        engine,
         targets: &targets,
         writer,
         report,
         journal,
         left_out,
         bar,
-        conserves: composite.conserves(),
         unconserved: 0,
         start,
         written: start,
@@ -143,13 +127,7 @@ pub fn explain(args: &ExplainArgs) -> Result<ExitCode> {
 }
 
 /// The fingerprint of everything but the inputs that results depend on.
-fn key(
-    args: &ExplainArgs,
-    model: &Model,
-    composite: &Composite,
-    output: ValueId,
-    explainer: &Explainer,
-) -> Result<String> {
+fn key(args: &ExplainArgs, model: &Model, output: ValueId, engine: &Engine) -> Result<String> {
     let mut digest = Digest::default();
     digest.text(env!("CARGO_PKG_VERSION"));
     if let Some(path) = &args.model.model {
@@ -162,10 +140,10 @@ fn key(
     for weight in model.network.nodes().iter().flat_map(|node| node.op.constants()) {
         digest.values(weight);
     }
-    digest.text(&format!("{:?} {:?} {:?} {composite:?}", model.labels, model.preprocess, model.sequences));
+    digest.text(&format!("{:?} {:?} {:?} {:?}", model.labels, model.preprocess, model.sequences, engine.way()));
     digest.text(&format!("{:?} {:?} {:?}", output, args.target, args.layers));
-    digest.text(&format!("{:?} {} {:?} {}", args.method, args.seed.name(), args.colormap, args.percentile));
-    let device = explainer.device();
+    digest.text(&format!("{} {:?} {}", args.seed.name(), args.colormap, args.percentile));
+    let device = engine.device();
     digest.text(&format!("{:?} {} {} {}", device.backend, device.precision.name(), device.adapter, device.driver));
     Ok(digest.finish())
 }
@@ -296,7 +274,7 @@ struct Run<'a> {
     model: &'a Model,
     /// The network's own batch size, if it fixes one.
     fixed: Option<usize>,
-    explainer: Explainer,
+    engine: Engine,
     targets: &'a [NamedTarget],
     writer: Writer<'a>,
     report: Report,
@@ -333,7 +311,7 @@ impl Run<'_> {
                 Err(error) if error.is::<Usage>() => return Err(error),
                 Err(error) => self.fail(source.name(), format!("{error:#}")),
             }
-            if group.iter().map(|i| i.samples).sum::<usize>() >= self.explainer.batch() {
+            if group.iter().map(|i| i.samples).sum::<usize>() >= self.engine.batch() {
                 self.group(std::mem::take(&mut group))?;
             }
         }
@@ -346,12 +324,7 @@ impl Run<'_> {
         let inputs = (0..self.model.network.inputs().len())
             .map(|i| Tensor::stack_rows(&group.iter().map(|item| item.tensors[i].clone()).collect::<Vec<_>>()))
             .collect::<relprop::Result<Vec<_>>>();
-        let explainer = &mut self.explainer;
-        let explain = |inputs: Vec<Tensor>| match &self.args.method {
-            Some(method) => method.explain(explainer, &inputs, &targets),
-            None => explainer.explain(&inputs, &targets),
-        };
-        match inputs.and_then(explain) {
+        match inputs.and_then(|inputs| self.engine.explain(&inputs, &targets)) {
             Ok(explanation) => {
                 self.report.timings.build_seconds = explanation.timings.build.as_secs_f64();
                 self.report.timings.run_seconds += explanation.timings.run.as_secs_f64();

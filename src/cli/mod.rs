@@ -4,6 +4,7 @@ mod args;
 mod bench;
 mod check;
 mod devices;
+mod engine;
 mod explain;
 mod files;
 mod findings;

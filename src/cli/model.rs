@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use relprop::OnnxOptions;
 use relprop::input::{LabelSource, Labels, ModelDescription, Preprocess};
+use relprop::methods::Method;
 use relprop::{Bounds, Composite, Error, Network, Rule, assets};
 
 use super::args::{DescriptionArgs, RuleArgs};
@@ -107,6 +108,20 @@ impl Model {
         }
         composite.assign(&self.network).map_err(usage("--composite"))?;
         Ok(composite)
+    }
+
+    /// A method, with the bounds of the network's input where it takes some; what is known of them is as in
+    /// [`Model::composite`].
+    pub fn method(&self, method: Method, photos: bool) -> Result<Method> {
+        let preprocess = if photos { self.preprocess.as_ref().ok() } else { self.told() };
+        let method = match preprocess.and_then(Preprocess::bounds) {
+            Some((low, high)) => method.with_bounds(Bounds::new(low, high)?),
+            None => method,
+        };
+        if let Method::Lrp(composite) = &method {
+            composite.assign(&self.network).map_err(usage("--method"))?;
+        }
+        Ok(method)
     }
 }
 

@@ -80,8 +80,9 @@ impl fmt::Display for DeviceInfo {
     }
 }
 
-/// A device that executors are made for.
-pub(super) struct Device {
+/// A device that executors are made for. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Device {
     pub info: DeviceInfo,
     gpu: Option<Gpu>,
 }

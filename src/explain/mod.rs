@@ -11,13 +11,14 @@ pub use conservation::{Conservation, LayerConservation, LayerDetail};
 pub use device::{Backend, DeviceInfo, Precision};
 pub use explanation::{Explanation, TargetExplanation, Timings};
 pub use target::Target;
+pub(crate) use target::scores;
 
 use crate::error::{Error, Result};
 use crate::network::{Network, ValueId};
 use crate::plan::{ConservationDetail, Executor, Plan, PlanOptions, Port, RunOutput, SeedAmount, SeedRequest};
 use crate::rules::Composite;
 use crate::tensor::Tensor;
-use device::Device;
+pub(crate) use device::Device;
 
 /// Explains a network's decisions. Built once for a network, a composite, a backend and a batch size; runs many times.
 ///
@@ -291,6 +292,12 @@ impl<'a> ExplainerBuilder<'a> {
     /// As [`Plan::explain`]; [`Error::Device`] when there is no such device, or it lacks the precision; [`Error::Range`] for
     /// weights that float16 cannot hold; [`Error::Memory`] when even one sample does not fit.
     pub fn build(self) -> Result<Explainer> {
+        let device = Device::open(self.backend, self.precision, self.adapter.as_deref())?;
+        self.build_on(device)
+    }
+
+    /// The same on a device that is open.
+    pub(crate) fn build_on(self, device: Device) -> Result<Explainer> {
         let output = self.output.or_else(|| self.network.outputs().first().copied());
         let output = output.ok_or_else(|| Error::Input(format!("{} has no output", self.network.name())))?;
         let mut options = PlanOptions {
@@ -300,7 +307,6 @@ impl<'a> ExplainerBuilder<'a> {
             conservation: self.conservation,
             several_targets: self.several_targets,
         };
-        let device = Device::open(self.backend, self.precision, self.adapter.as_deref())?;
         let built = build(&device, &mut options, |options| Plan::explain(self.network, &self.composite, options))?;
         let (network, composite) = (self.network.clone(), self.composite);
         Ok(Explainer { network, composite, options, seed: self.seed, device, built })
@@ -326,7 +332,11 @@ impl Predictor {
         precision: Precision,
         adapter: Option<&str>,
     ) -> Result<Predictor> {
-        let device = Device::open(backend, precision, adapter)?;
+        Predictor::on(Device::open(backend, precision, adapter)?, network, batch)
+    }
+
+    /// The same on a device that is open.
+    pub(crate) fn on(device: Device, network: &Network, batch: usize) -> Result<Predictor> {
         // A forward plan needs the batch alone.
         let output =
             *network.outputs().first().ok_or_else(|| Error::Input(format!("{} has no output", network.name())))?;
@@ -336,9 +346,28 @@ impl Predictor {
         Ok(Predictor { name: network.name().to_string(), device, built })
     }
 
+    /// The batch size it runs at: what was asked for, or less where the device could not hold it.
+    pub fn batch(&self) -> usize {
+        self.built.plan.batch
+    }
+
     /// Where it runs, and why there.
     pub fn device(&self) -> &DeviceInfo {
         &self.device.info
+    }
+
+    /// How many samples inputs hold, by the first of them.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when they do not fit.
+    pub fn samples(&self, inputs: &[Tensor]) -> Result<usize> {
+        let plan = &self.built.plan;
+        let rows = plan.inputs.first().and_then(|port| port.shape.first()).map_or(1, |n| n / plan.batch).max(1);
+        let given = inputs.first().and_then(|input| input.shape().first()).copied().unwrap_or(0);
+        match given / rows {
+            0 => Err(Error::Input(format!("{}: no samples", self.name))),
+            samples => Ok(samples),
+        }
     }
 
     /// Runs samples; gives each of the network's outputs with its name.

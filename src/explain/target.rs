@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::plan::{SeedAmount, SeedRequest};
+use crate::tensor::Tensor;
 
 /// What of each sample's output is explained. Indices are flat: for an output of shape N×…, the position in row-major order
 /// within one sample.
@@ -67,7 +68,7 @@ impl Target {
     }
 
     /// Checks the target against an output of `values` values for each of `samples` samples.
-    pub(super) fn check(&self, values: usize, samples: usize, output: &str) -> Result<()> {
+    pub(crate) fn check(&self, values: usize, samples: usize, output: &str) -> Result<()> {
         let inside = |index: usize| {
             if index < values {
                 return Ok(());
@@ -137,6 +138,17 @@ impl Target {
             Target::Vector(values) => (ranked(values, 0), values.iter().sum()),
         }
     }
+}
+
+/// f of each target and sample: the value that is explained.
+pub(crate) fn scores(targets: &[Target], output: &Tensor, samples: usize) -> Vec<Vec<f64>> {
+    let output = output.to_vec::<f64>();
+    let score = |target: &Target, (sample, output): (usize, &[f64])| match target {
+        Target::Vector(vector) => vector.iter().zip(output).map(|(v, y)| v * y).sum(),
+        target => target.chosen(output, SeedAmount::Logit, sample).1,
+    };
+    let rows = || output.chunks((output.len() / samples).max(1)).enumerate();
+    targets.iter().map(|target| rows().map(|row| score(target, row)).collect()).collect()
 }
 
 /// The index of the value with `rank` values before it, sorted by falling value, then by rising index.

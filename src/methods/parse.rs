@@ -5,10 +5,11 @@ use std::str::FromStr;
 
 use super::{Method, Noise};
 use crate::error::{Error, Result};
+use crate::rules::Composite;
 use crate::text::nearest;
 
-/// Their names.
-pub const NAMES: [&str; 7] = [
+/// The names of those that are not composites.
+pub const NAMES: [&str; 8] = [
     "gradient",
     "absolute-gradient",
     "sensitivity",
@@ -16,20 +17,26 @@ pub const NAMES: [&str; 7] = [
     "smoothgrad",
     "vargrad",
     "integrated-gradients",
+    "random",
 ];
 
 impl FromStr for Method {
     type Err = Error;
 
-    /// `smoothgrad` and `vargrad` take `:COPIES,DEVIATION,SEED`, `integrated-gradients` takes `:STEPS,BASELINE`; what is left out
-    /// has its default: 20, 0.1 and 0; 20 and 0.
+    /// `smoothgrad` and `vargrad` take `:COPIES,DEVIATION,SEED`, `integrated-gradients` takes `:STEPS,BASELINE`, `random` takes
+    /// `:SEED`; what is left out has its default: 20, 0.1 and 0; 20 and 0; 0. Any other name is a composite's
+    /// ([`Composite::parse`]).
     fn from_str(text: &str) -> Result<Method> {
         let (name, parameters) = text.split_once(':').unwrap_or((text, ""));
+        if !NAMES.contains(&name) && Composite::preset_names().contains(&name) {
+            return Ok(Method::Lrp(Box::new(Composite::parse(text)?)));
+        }
         let parameters: Vec<&str> = parameters.split(',').map(str::trim).filter(|p| !p.is_empty()).collect();
         let wrong = |what: &str| Error::Input(format!("method \"{text}\": {what}"));
         let most = match name {
             "smoothgrad" | "vargrad" => 3,
             "integrated-gradients" => 2,
+            "random" => 1,
             _ => 0,
         };
         if parameters.len() > most {
@@ -49,13 +56,13 @@ impl FromStr for Method {
                 _ => Err(wrong(&format!("\"{text}\" is not a number{}", if positive { " above 0" } else { "" }))),
             },
         };
+        let seed = |at: usize| match parameters.get(at) {
+            None => Ok(0),
+            Some(text) => text.parse().map_err(|_| wrong(&format!("the seed \"{text}\" is not a whole number"))),
+        };
         let noise = |least: usize| -> Result<Noise> {
             let usual = Noise::default();
-            let seed = match parameters.get(2) {
-                None => usual.seed,
-                Some(text) => text.parse().map_err(|_| wrong(&format!("the seed \"{text}\" is not a whole number")))?,
-            };
-            Ok(Noise { copies: count(least, usual.copies)?, deviation: number(usual.deviation, true)?, seed })
+            Ok(Noise { copies: count(least, usual.copies)?, deviation: number(usual.deviation, true)?, seed: seed(2)? })
         };
         Ok(match name {
             "gradient" => Method::Gradient,
@@ -68,12 +75,12 @@ impl FromStr for Method {
             "integrated-gradients" => {
                 Method::IntegratedGradients { steps: count(1, 20)?, baseline: number(0.0, false)? }
             }
+            "random" => Method::Random { seed: seed(0)? },
             _ => {
-                let near = nearest(name, NAMES.iter().copied(), 3).join(", ");
-                return Err(wrong(&format!(
-                    "there is none of this name (nearest: {near}); there are {}",
-                    NAMES.join(", ")
-                )));
+                let names = || NAMES.iter().chain(Composite::preset_names()).copied();
+                let near = nearest(name, names(), 3).join(", ");
+                let all = names().collect::<Vec<_>>().join(", ");
+                return Err(wrong(&format!("there is none of this name (nearest: {near}); there are {all}")));
             }
         })
     }
@@ -85,6 +92,7 @@ impl fmt::Display for Method {
             write!(f, "{name}:{},{},{}", n.copies, n.deviation, n.seed)
         };
         match self {
+            Method::Lrp(composite) => f.write_str(composite.name()),
             Method::Gradient => f.write_str("gradient"),
             Method::AbsoluteGradient => f.write_str("absolute-gradient"),
             Method::Sensitivity => f.write_str("sensitivity"),
@@ -92,6 +100,7 @@ impl fmt::Display for Method {
             Method::SmoothGrad(n) => noise(f, "smoothgrad", n),
             Method::VarGrad(n) => noise(f, "vargrad", n),
             Method::IntegratedGradients { steps, baseline } => write!(f, "integrated-gradients:{steps},{baseline}"),
+            Method::Random { seed } => write!(f, "random:{seed}"),
         }
     }
 }

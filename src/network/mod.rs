@@ -6,6 +6,7 @@
 mod axis_map;
 mod builder;
 mod canonize;
+mod explained;
 mod op;
 mod recurrent;
 mod samples;
@@ -135,6 +136,17 @@ impl Network {
         let recurrent = self.nodes.iter().any(|node| matches!(node.op, Op::Recurrent(_)));
         let counts = self.inputs.iter().all(|i| first(i) == Some(own));
         Some(if counts && (!recurrent || self.first_axis_counts_samples(output)) { own } else { 1 })
+    }
+
+    /// The same network with other outputs: any of its tensors.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when there is none.
+    pub fn with_outputs(&self, outputs: &[ValueId]) -> Result<Network> {
+        if outputs.is_empty() {
+            return Err(Error::Input(format!("{}: a network needs an output", self.name)));
+        }
+        Ok(Network { outputs: outputs.to_vec(), ..self.clone() })
     }
 
     /// The same network with other weights: each constant of each node (weights, biases, scales) becomes what `change` makes of

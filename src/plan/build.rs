@@ -8,8 +8,8 @@ use super::lifetime;
 use super::planner::Planner;
 use super::*;
 use crate::error::{Error, Result};
-use crate::network::shape::{MOST_VALUES, display, keeps_order, values};
-use crate::network::{Dim, Network, Op, ValueId};
+use crate::network::shape::{MOST_VALUES, display, values};
+use crate::network::{Dim, Network, ValueId};
 use crate::rules::{Composite, LayerRule};
 
 /// What an explanation's plan is made for.
@@ -55,7 +55,7 @@ impl Plan {
     /// go through something that has no rule, [`Error::Input`] for a layer the explained output does not depend on.
     pub fn explain(network: &Network, composite: &Composite, options: &PlanOptions) -> Result<Plan> {
         let rules = composite.assign(network)?;
-        let explained = explained(network, options.output);
+        let explained = network.explained(options.output);
         let live = live(network, &[explained]);
         let facts = Facts::of(network, &rules, explained, &live);
         check_rms(network, composite, &rules)?;
@@ -324,37 +324,6 @@ impl Planner<'_> {
         self.constants.iter_mut().for_each(|constant| renumber(&mut constant.buffer));
         named.for_each(renumber);
     }
-}
-
-/// The tensor that is explained for an output: the outlier score of a one-class machine, the logits before a softmax, or else
-/// the output itself.
-pub(super) fn explained(network: &Network, output: ValueId) -> ValueId {
-    network.outlier_score(output).unwrap_or_else(|| before_softmax(network, output))
-}
-
-/// Follows a tensor back through a softmax at the output, and what behind it keeps the order of values, to the logits. Where
-/// the softmax stands between a transpose and its inverse, they are what goes into the transpose.
-fn before_softmax(network: &Network, output: ValueId) -> ValueId {
-    let mut value = output;
-    let mut moved: Option<&[usize]> = None;
-    while let Some(node) = network.producer(value) {
-        let input = node.inputs[0];
-        match (&node.op, moved) {
-            (Op::Softmax { .. }, None) => return input,
-            (Op::Softmax { .. }, Some(back)) => {
-                return match network.producer(input).map(|n| (&n.op, n.inputs[0])) {
-                    Some((Op::Transpose { perm }, logits)) if back.iter().map(|a| perm[*a]).eq(0..perm.len()) => logits,
-                    _ => output,
-                };
-            }
-            (Op::Reshape { .. }, None) => {}
-            (Op::Transpose { perm }, None) if keeps_order(perm, &network.value(input).shape) => {}
-            (Op::Transpose { perm }, None) => moved = Some(perm),
-            _ => break,
-        }
-        value = input;
-    }
-    output
 }
 
 /// For each node, whether one of the tensors depends on it.

@@ -22,7 +22,7 @@
 
 use std::collections::HashSet;
 
-use super::build::{batch_size, explained, live};
+use super::build::{batch_size, live};
 use super::cost::{Cost, WORD};
 use super::facts::Facts;
 use super::linear::{Layer, layer};
@@ -47,7 +47,7 @@ impl Cost {
         targets: usize,
     ) -> Result<Cost> {
         let rules = composite.assign(network)?;
-        let explained = explained(network, options.output);
+        let explained = network.explained(options.output);
         let live = live(network, &[explained]);
         let mut crossing = vec![explained];
         crossing.extend(network.inputs().iter().chain(&options.layers));

@@ -1,0 +1,292 @@
+//! What methods run on.
+
+use crate::error::{Error, Result};
+use crate::explain::{Backend, Device, DeviceInfo, Explainer, Explanation, Precision, Predictor, Target, scores};
+use crate::methods::Method;
+use crate::network::{Network, ValueId};
+use crate::plan::{ConservationDetail, SeedAmount};
+use crate::rules::Composite;
+use crate::tensor::Tensor;
+
+/// Explainers that are kept: each holds the weights in the forms that its rules need.
+const KEPT: usize = 3;
+/// Variants of samples are made and run this many batches at a time: enough to keep a device busy, few enough for memory.
+const TOGETHER: usize = 4;
+
+/// Runs [`Method`]s on a network: what they need, explainers and the forward pass, is built when it is first needed, on one
+/// device, and kept.
+///
+/// ```
+/// use relprop::methods::{Method, Runner};
+/// use relprop::{Network, Target, Tensor};
+///
+/// # fn main() -> relprop::Result<()> {
+/// let mut net = Network::builder("sum of three");
+/// let x = net.input("x", &[3]);
+/// let y = net.dense("y", x, Tensor::from_f32([1, 3], vec![1.0, -2.0, 0.5])?, None)?;
+/// net.output(y);
+/// let mut runner = Runner::new(&net.build()?)?.batch(8);
+/// let x = Tensor::from_f32([1, 3], vec![1.0, 2.0, 4.0])?;
+/// let method: Method = "integrated-gradients:50".parse()?;
+/// let found = runner.explain(&method, &[x], &[Target::Best])?;
+/// let relevance = found.targets[0].relevance[0].to_vec::<f64>();
+/// assert!(relevance.iter().zip([1.0, -4.0, 2.0]).all(|(r, want)| (r - want).abs() < 1e-5));
+/// # Ok(())
+/// # }
+/// ```
+pub struct Runner {
+    network: Network,
+    output: ValueId,
+    backend: Backend,
+    precision: Precision,
+    adapter: Option<String>,
+    batch: usize,
+    conservation: ConservationDetail,
+    device: Option<Device>,
+    /// The latest last.
+    explainers: Vec<(Key, Explainer)>,
+    forward: Option<Predictor>,
+}
+
+/// What tells explainers apart.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Key {
+    pub composite: Composite,
+    pub seed: SeedAmount,
+    /// Tensors inside the network whose relevance is wanted too.
+    pub layers: Vec<ValueId>,
+}
+
+impl Runner {
+    /// A runner for a network's first output, with the defaults of [`Explainer::builder`], but without conservation sums.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when the network has no output.
+    pub fn new(network: &Network) -> Result<Runner> {
+        let none = || Error::Input(format!("{} has no output", network.name()));
+        Ok(Runner {
+            network: network.clone(),
+            output: *network.outputs().first().ok_or_else(none)?,
+            backend: Backend::Auto,
+            precision: Precision::F32,
+            adapter: None,
+            batch: 1,
+            conservation: ConservationDetail::None,
+            device: None,
+            explainers: Vec::new(),
+            forward: None,
+        })
+    }
+
+    /// Where to run.
+    pub fn backend(mut self, backend: Backend) -> Self {
+        self.backend = backend;
+        self
+    }
+
+    /// The floats to compute in.
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        self
+    }
+
+    /// The GPU adapter whose name contains this.
+    pub fn adapter(mut self, name: impl Into<String>) -> Self {
+        self.adapter = Some(name.into());
+        self
+    }
+
+    /// Samples in a run, at least 1. Noisy copies, steps and masked copies fill a batch too.
+    pub fn batch(mut self, batch: usize) -> Self {
+        self.batch = batch;
+        self
+    }
+
+    /// The output to explain, when the network has several.
+    pub fn output(mut self, output: ValueId) -> Self {
+        self.output = output;
+        self
+    }
+
+    /// What sums of relevance are taken at every layer by methods that hand relevance on.
+    pub fn conservation(mut self, detail: impl Into<ConservationDetail>) -> Self {
+        self.conservation = detail.into();
+        self
+    }
+
+    /// The network.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Another network in the place of this one, of the same tensors with other weights, on the same device.
+    pub fn with_network(&self, network: &Network) -> Runner {
+        Runner {
+            network: network.clone(),
+            adapter: self.adapter.clone(),
+            device: self.device.clone(),
+            explainers: Vec::new(),
+            forward: None,
+            ..*self
+        }
+    }
+
+    /// Builds what a method needs, so that what it cannot do is told before the work. Gives the batch size it runs at: what
+    /// was asked for, or less where the device could not hold it.
+    ///
+    /// # Errors
+    /// As [`ExplainerBuilder::build`](crate::explain::ExplainerBuilder::build).
+    pub fn prepare(&mut self, method: &Method) -> Result<usize> {
+        Ok(match method.key(&self.network)? {
+            Some(key) => self.explainer(&key)?.batch(),
+            None => self.forward()?.batch(),
+        })
+    }
+
+    /// Where it runs, and why there.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when there is no such device.
+    pub fn device(&mut self) -> Result<DeviceInfo> {
+        Ok(self.opened()?.info)
+    }
+
+    /// Explains samples by a method, as [`Explainer::explain`] does.
+    ///
+    /// # Errors
+    /// As [`Method`] says of it, and as [`Explainer::explain`].
+    pub fn explain(&mut self, method: &Method, inputs: &[Tensor], targets: &[Target]) -> Result<Explanation> {
+        method.explain(self, inputs, targets)
+    }
+
+    /// The values of the explained output for samples, samples first: the logits where the network ends in a softmax
+    /// ([`Network::explained`]).
+    ///
+    /// # Errors
+    /// As [`Explainer::explain`].
+    pub fn predict(&mut self, inputs: &[Tensor]) -> Result<Tensor> {
+        let mut outputs = self.forward()?.run(inputs)?;
+        match outputs.pop() {
+            Some((name, output)) => match output.first_non_finite() {
+                None => Ok(output),
+                Some(_) => Err(Error::Input(format!("the output \"{name}\" is not finite: try float64 on the CPU"))),
+            },
+            None => Err(Error::Input(format!("{} has no output", self.network.name()))),
+        }
+    }
+
+    /// f of each target at `points` variants of each of the samples: `[target][point][sample]`. `variant(k, input)` gives all
+    /// samples' values of an input at point k. They run in full batches, a few of them in memory at a time. Targets that depend
+    /// on the output ([`Target::Best`]) are decided by each variant: fix them before.
+    ///
+    /// # Errors
+    /// As [`Explainer::explain`].
+    pub fn scores_of_variants(
+        &mut self,
+        inputs: &[Tensor],
+        targets: &[Target],
+        points: usize,
+        variant: impl Fn(usize, usize) -> Vec<f64>,
+    ) -> Result<Vec<Vec<Vec<f64>>>> {
+        let samples = self.samples(inputs)?;
+        let together = (TOGETHER * self.forward()?.batch() / samples).max(1);
+        let mut found = vec![Vec::with_capacity(points); targets.len()];
+        for first in (0..points).step_by(together) {
+            let range = first..(first + together).min(points);
+            let output = self.predict(&variants(inputs, range.clone(), &variant)?)?;
+            let targets: Vec<Target> = targets.iter().map(|t| repeated(t, range.len())).collect();
+            let scores = scores(&targets, &output, samples * range.len());
+            for (found, scores) in found.iter_mut().zip(scores) {
+                found.extend(scores.chunks(samples).map(<[f64]>::to_vec));
+            }
+        }
+        Ok(found)
+    }
+
+    /// How many samples inputs hold.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when they do not fit the network.
+    pub fn samples(&mut self, inputs: &[Tensor]) -> Result<usize> {
+        self.forward()?.samples(inputs)
+    }
+
+    /// Variants of samples that run in a row: a few batches.
+    pub(crate) fn together(&self) -> usize {
+        TOGETHER * self.batch
+    }
+
+    /// The explainer of that key.
+    pub(crate) fn explainer(&mut self, key: &Key) -> Result<&mut Explainer> {
+        let at = self.explainers.iter().position(|(k, _)| k == key);
+        let made = match at {
+            Some(at) => self.explainers.remove(at),
+            None => {
+                if self.explainers.len() >= KEPT {
+                    self.explainers.remove(0);
+                }
+                let device = self.opened()?;
+                let detail = if key.seed == SeedAmount::Logit { self.conservation } else { ConservationDetail::None };
+                let builder = Explainer::builder(&self.network, key.composite.clone())
+                    .batch(self.batch)
+                    .output(self.output)
+                    .layers(key.layers.clone())
+                    .seed(key.seed)
+                    .conservation(detail);
+                (key.clone(), builder.build_on(device)?)
+            }
+        };
+        self.explainers.push(made);
+        match self.explainers.last_mut() {
+            Some((_, explainer)) => Ok(explainer),
+            None => Err(Error::Input("no explainer".to_string())),
+        }
+    }
+
+    /// The forward pass to some of the network's tensors, in batches; it is not kept.
+    pub(crate) fn forward_to(&mut self, values: &[ValueId]) -> Result<Predictor> {
+        Predictor::on(self.opened()?, &self.network.with_outputs(values)?, self.batch)
+    }
+
+    /// The forward pass to what is explained.
+    fn forward(&mut self) -> Result<&mut Predictor> {
+        let made = match self.forward.take() {
+            Some(made) => made,
+            None => self.forward_to(&[self.network.explained(self.output)])?,
+        };
+        Ok(self.forward.insert(made))
+    }
+
+    /// The device, opened when it is first needed.
+    fn opened(&mut self) -> Result<Device> {
+        let device = match self.device.take() {
+            Some(device) => device,
+            None => Device::open(self.backend, self.precision, self.adapter.as_deref())?,
+        };
+        Ok(self.device.insert(device).clone())
+    }
+}
+
+/// The inputs of several points, behind each other: the samples of the first point, those of the second.
+pub(crate) fn variants(
+    inputs: &[Tensor],
+    range: std::ops::Range<usize>,
+    variant: impl Fn(usize, usize) -> Vec<f64>,
+) -> Result<Vec<Tensor>> {
+    let of = |(i, input): (usize, &Tensor)| {
+        let mut shape = input.shape().to_vec();
+        if let Some(rows) = shape.first_mut() {
+            *rows *= range.len();
+        }
+        Tensor::from_f64(shape, range.clone().flat_map(|k| variant(k, i)).collect())
+    };
+    inputs.iter().enumerate().map(of).collect()
+}
+
+/// A target of some samples for `times` variants of each.
+pub(crate) fn repeated(target: &Target, times: usize) -> Target {
+    match target {
+        Target::Each(indices) => Target::Each(indices.repeat(times)),
+        other => other.clone(),
+    }
+}
