@@ -22,13 +22,14 @@
 //! ```
 //!
 //! The modules are the rooms of one house; data goes through them in one direction: [`onnx`] → [`network`] → ([`rules`]) →
-//! [`plan`] → [`cpu`] or [`gpu`] → [`explain`] → [`heatmap`].
+//! [`plan`] → [`cpu`] or [`gpu`] → [`explain`] → ([`methods`] → [`evaluate`]) → [`heatmap`].
 
 pub mod architectures;
 pub mod assets;
 pub mod bench;
 pub mod cpu;
 pub mod error;
+pub mod evaluate;
 pub mod explain;
 pub mod gpu;
 pub mod heatmap;
