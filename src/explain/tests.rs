@@ -48,13 +48,13 @@ fn full_memory_halves_the_batch() {
     let x = samples(5);
     let mut explainer = explainer(4, Backend::Gpu);
     let want = map(&mut explainer, &x).unwrap();
-    explainer.device.gpu().unwrap().report_full_memory();
+    explainer.machine.device().gpu().unwrap().report_full_memory();
     let got = map(&mut explainer, &x).unwrap();
     assert_eq!(explainer.batch(), 2);
     assert!(got.iter().zip(&want).all(|(a, b)| (a - b).abs() < 1e-6));
 
     let mut smallest = super::tests::explainer(1, Backend::Gpu);
-    smallest.device.gpu().unwrap().report_full_memory();
+    smallest.machine.device().gpu().unwrap().report_full_memory();
     let error = map(&mut smallest, &x).unwrap_err();
     assert!(matches!(error, Error::Memory { need, .. } if need > 0), "{error}");
     map(&mut smallest, &x).unwrap();
@@ -65,16 +65,39 @@ fn a_lost_device_is_opened_anew_with_half_the_batch() {
     let x = samples(5);
     let mut explainer = explainer(4, Backend::Gpu);
     let want = map(&mut explainer, &x).unwrap();
-    explainer.device.gpu().unwrap().lose();
+    explainer.machine.device().gpu().unwrap().lose();
     let got = map(&mut explainer, &x).unwrap();
     assert_eq!(explainer.batch(), 2);
     assert!(got.iter().zip(&want).all(|(a, b)| (a - b).abs() < 1e-6));
 
     let mut smallest = super::tests::explainer(1, Backend::Gpu);
-    smallest.device.gpu().unwrap().lose();
+    smallest.machine.device().gpu().unwrap().lose();
     // One sample that a device could not bear is not tried again.
     assert!(matches!(map(&mut smallest, &x).unwrap_err(), Error::Device(_)));
     // The next Explainer opens the device anew.
     let got = map(&mut super::tests::explainer(1, Backend::Gpu), &x).unwrap();
     assert!(got.iter().zip(&want).all(|(a, b)| (a - b).abs() < 1e-6));
+}
+
+#[test]
+fn the_forward_pass_too_goes_on_with_half_the_batch() {
+    let x = samples(5);
+    let mut predictor = Predictor::new(&network(), 4, Backend::Gpu, Precision::F32, None).unwrap();
+    let run = |predictor: &mut Predictor| {
+        let output = predictor.run(std::slice::from_ref(&x)).unwrap().remove(0).1.to_vec::<f32>();
+        (output, predictor.batch())
+    };
+    let (want, batch) = run(&mut predictor);
+    assert_eq!(batch, 4);
+    for left in [2, 1] {
+        let gpu = predictor.machine.device().gpu().unwrap();
+        if left == 2 {
+            gpu.report_full_memory()
+        } else {
+            gpu.lose()
+        }
+        let (got, batch) = run(&mut predictor);
+        assert_eq!(batch, left);
+        assert!(got.iter().zip(&want).all(|(a, b)| (a - b).abs() < 1e-6));
+    }
 }

@@ -260,7 +260,10 @@ impl Runner {
     /// The device, opened when it is first needed.
     fn opened(&mut self) -> Result<Device> {
         let device = match self.device.take() {
-            Some(device) => device,
+            Some(mut device) => {
+                device.reopen_if_lost()?;
+                device
+            }
             None => Device::open(self.backend, self.precision, self.adapter.as_deref())?,
         };
         Ok(self.device.insert(device).clone())
