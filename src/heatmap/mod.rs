@@ -4,6 +4,9 @@
 //! neutral is neutral in every picture.
 
 mod color;
+mod grid;
+mod letters;
+mod markup;
 mod plot;
 mod signal;
 mod words;
@@ -14,6 +17,7 @@ use image::{Rgb, RgbImage};
 use crate::error::{Error, Result};
 
 pub use color::ColorMap;
+pub use grid::grid;
 pub use plot::SignalPlot;
 pub use words::{TextRelevance, Token, html};
 
@@ -147,7 +151,7 @@ impl View {
         match self {
             View::Image(map) => map.colored(colors, scale, enlargement(map.width, map.height)),
             View::Signal(map) => signal::strips(map, colors, scale),
-            View::Video(frames) => grid(frames, colors, scale),
+            View::Video(frames) => sheet(frames, colors, scale),
         }
     }
 }
@@ -191,7 +195,7 @@ fn enlargement(width: usize, height: usize) -> usize {
     SHOWN.div_ceil(width.max(height)).max(1)
 }
 
-fn grid(frames: &[Map], colors: ColorMap, scale: f64) -> RgbImage {
+fn sheet(frames: &[Map], colors: ColorMap, scale: f64) -> RgbImage {
     let Some(first) = frames.first() else { return RgbImage::new(1, 1) };
     let columns = (1..=frames.len()).find(|c| c * c >= frames.len()).unwrap_or(1);
     let rows = frames.len().div_ceil(columns);

@@ -4,9 +4,10 @@
 
 use std::fmt::Write;
 
-use font8x8::UnicodeFonts;
 use image::{Rgb, RgbImage};
 
+use super::letters::{letters, number, wrap};
+use super::markup::{escape, hex};
 use super::signal::columns;
 use super::{ColorMap, Map, share};
 use crate::error::{Error, Result};
@@ -285,14 +286,7 @@ impl Scene {
                         Anchor::Middle => width / 2,
                         Anchor::End => width,
                     };
-                    let (mut x, y) = (x.round() as i64 - back, y.round() as i64 - 9);
-                    for c in text.chars() {
-                        glyph(c).iter().enumerate().for_each(|(row, bits)| {
-                            let on = (0..8).filter(|column| bits >> column & 1 == 1);
-                            on.for_each(|column| put(x + column, y + row as i64, BLACK));
-                        });
-                        x += 8;
-                    }
+                    letters(text, x.round() as i64 - back, y.round() as i64 - 9, |x, y| put(x, y, BLACK));
                 }
             }
         }
@@ -342,42 +336,6 @@ impl Scene {
     }
 }
 
-/// A text as markup shows it: what has a meaning in HTML and XML is written out, and control characters, which XML forbids,
-/// become U+FFFD.
-pub(super) fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            '\n' | '\t' => out.push(c),
-            c if c.is_control() => out.push('\u{fffd}'),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
-/// A colour as markup has it.
-pub(super) fn hex([r, g, b]: [u8; 3]) -> String {
-    format!("#{r:02x}{g:02x}{b:02x}")
-}
-
-/// A number in at most eight characters or so.
-pub(super) fn number(value: f64) -> String {
-    let size = value.abs();
-    match size {
-        0.0 => "0".to_string(),
-        s if !(1e-3..1e5).contains(&s) => format!("{value:.1e}"),
-        s if s < 1.0 => format!("{value:.4}"),
-        s if s < 100.0 => format!("{value:.2}"),
-        _ => format!("{value:.0}"),
-    }
-}
-
 /// The colour behind the curve: mixed with white, so that the curve stands out of every colour map.
 fn ground(colors: ColorMap, share: f64) -> [u8; 3] {
     colors.color(share).map(|c| (f64::from(c) * 0.7 + 255.0 * 0.3).round() as u8)
@@ -387,29 +345,6 @@ fn ground(colors: ColorMap, share: f64) -> [u8; 3] {
 fn step(least: f64) -> f64 {
     let power = 10f64.powf(least.log10().floor());
     [1.0, 2.0, 5.0].map(|n| n * power).into_iter().find(|s| *s >= least).unwrap_or(10.0 * power)
-}
-
-/// Lines of at most `width` characters, broken at spaces where there are some.
-fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines = Vec::new();
-    for paragraph in text.lines() {
-        let mut line: Vec<char> = Vec::new();
-        for word in paragraph.split_whitespace() {
-            let word: Vec<char> = word.chars().collect();
-            if !line.is_empty() && line.len() + 1 + word.len() > width {
-                lines.push(line.drain(..).collect());
-            }
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.extend(word);
-            while line.len() > width {
-                lines.push(line.drain(..width).collect());
-            }
-        }
-        lines.push(line.into_iter().collect());
-    }
-    lines
 }
 
 /// A place in SVG: as many digits as matter.
@@ -438,14 +373,6 @@ fn segment((mut x, mut y): (i64, i64), (to_x, to_y): (i64, i64), mut put: impl F
             y += step_y;
         }
     }
-}
-
-/// A character's eight rows of bits; a question mark for those that the font lacks.
-fn glyph(c: char) -> [u8; 8] {
-    let found = [font8x8::BASIC_FONTS.get(c), font8x8::LATIN_FONTS.get(c), font8x8::GREEK_FONTS.get(c)];
-    let dash = matches!(c, '–' | '—' | '−').then(|| font8x8::BASIC_FONTS.get('-')).flatten();
-    let question = font8x8::BASIC_FONTS.get('?');
-    found.into_iter().flatten().next().or(dash).or(question).unwrap_or([0; 8])
 }
 
 #[cfg(test)]
@@ -523,13 +450,9 @@ mod tests {
     }
 
     #[test]
-    fn numbers_steps_and_lines() {
-        let numbers = [0.0, -0.05, 3.2649, -512.3, 123456.0, 1e-7].map(number);
-        assert_eq!(numbers, ["0", "-0.0500", "3.26", "-512", "1.2e5", "1.0e-7"]);
+    fn steps_of_ticks() {
         for (least, want) in [(0.9, 1.0), (1.1, 2.0), (0.3, 0.5), (6.0, 10.0), (0.012, 0.02)] {
             assert!((step(least) - want).abs() < 1e-12 * want, "{least}");
         }
-        assert_eq!(wrap("ab cd efghij", 5), ["ab cd", "efghi", "j"]);
-        assert_eq!(wrap("", 5), Vec::<String>::new());
     }
 }

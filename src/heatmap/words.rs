@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
-use super::plot::{escape, hex, number};
+use super::letters::number;
+use super::markup::{escape, hex};
 use super::{ColorMap, share};
 
 /// How many words are named that speak most for the target, and against it.
