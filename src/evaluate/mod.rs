@@ -95,6 +95,28 @@ pub enum ScoreOf {
     Probability,
 }
 
+impl ScoreOf {
+    /// The score of a class, of all values of the explained output.
+    ///
+    /// # Errors
+    /// [`Error::Target`] for a class that there is not. [`Error::Input`] for the probability of an only output, which is always 1.
+    pub fn of(self, output: &[f64], class: usize) -> Result<f64> {
+        let outside = || Error::Target(format!("class {class} of an output of {} values", output.len()));
+        let value = *output.get(class).ok_or_else(outside)?;
+        match self {
+            ScoreOf::Logit => Ok(value),
+            ScoreOf::Probability if output.len() < 2 => {
+                let what = "the softmax of one value is always 1: score by the logit";
+                Err(Error::Input(format!("the output has one value, and {what}")))
+            }
+            ScoreOf::Probability => {
+                let largest = output.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                Ok((value - largest).exp() / output.iter().map(|y| (y - largest).exp()).sum::<f64>())
+            }
+        }
+    }
+}
+
 impl Default for Settings {
     /// Channels first, probabilities, seed 0.
     fn default() -> Settings {
@@ -143,19 +165,37 @@ impl Subject<'_> {
     /// # Errors
     /// [`Error::Input`] when the parts do not fit each other.
     pub fn samples(&self) -> Result<usize> {
-        let (input, map, classes) = (self.input.shape(), self.map.shape(), self.classes.len());
-        if input != map {
-            return Err(Error::Input(format!("a map of shape {map:?} for an input of shape {input:?}")));
+        let (input, map, classes) = (self.input.shape(), self.map, self.classes.len());
+        if input != map.shape() {
+            let what = format!("a map of shape {:?} for an input of shape {input:?}", map.shape());
+            return Err(Error::Input(what));
         }
         let rows = input.first().copied().unwrap_or(0);
         if classes == 0 || rows % classes != 0 {
             return Err(Error::Input(format!("{classes} classes for an input of shape {input:?}")));
+        }
+        if let Some(at) = map.first_non_finite() {
+            return Err(Error::Input(format!("the map holds NaN or infinity at value {at}")));
         }
         match self.truth {
             Some(truth) if truth.len() != classes => {
                 Err(Error::Input(format!("{} masks for {classes} samples", truth.len())))
             }
             _ => Ok(classes),
+        }
+    }
+
+    /// The positions of each sample.
+    ///
+    /// # Errors
+    /// As [`Subject::samples`]; [`Error::Input`] when the samples are neither pictures, signals nor vectors.
+    pub fn plane(&self, settings: &Settings) -> Result<Plane> {
+        let (samples, shape) = (self.samples()?, self.input.shape());
+        match shape {
+            [rows, sample @ ..] if *rows == samples => Plane::of(sample, settings.channels_last),
+            _ => Err(Error::Input(format!(
+                "{samples} samples in an input of shape {shape:?}: the first axis must be theirs"
+            ))),
         }
     }
 }

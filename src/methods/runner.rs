@@ -6,7 +6,7 @@ use crate::methods::Method;
 use crate::network::{Network, ValueId};
 use crate::plan::{ConservationDetail, SeedAmount};
 use crate::rules::Composite;
-use crate::tensor::Tensor;
+use crate::tensor::{Real, Tensor};
 
 /// Explainers that are kept: each holds the weights in the forms that its rules need.
 const KEPT: usize = 3;
@@ -201,6 +201,47 @@ impl Runner {
             }
         }
         Ok(found)
+    }
+
+    /// The explained output, all of its values, at `points` variants of each of the samples: sample by sample, and of each one
+    /// point after the other. `variant(sample, point, input, values)` writes the sample's values of an input at a point;
+    /// `values` begin as zeros. `take(sample, point, output)` gets what came of it. `T` is what the values are handed over in:
+    /// f64 for a runner of that precision, f32 for others; another one is converted. They run in full batches, whatever the
+    /// numbers of samples and points, a few of them in memory at a time.
+    ///
+    /// # Errors
+    /// As [`Runner::predict`].
+    pub fn outputs_of_variants<T: Real>(
+        &mut self,
+        inputs: &[Tensor],
+        points: usize,
+        mut variant: impl FnMut(usize, usize, usize, &mut [T]),
+        mut take: impl FnMut(usize, usize, &[f64]),
+    ) -> Result<()> {
+        let samples = self.samples(inputs)?;
+        let together = (TOGETHER * self.forward()?.batch()).max(1);
+        let all = samples * points;
+        for first in (0..all).step_by(together) {
+            let range = first..(first + together).min(all);
+            let of = |(i, input): (usize, &Tensor)| {
+                let len = input.len() / samples;
+                let mut values = vec![T::ZERO; len * range.len()];
+                for (at, values) in range.clone().zip(values.chunks_mut(len.max(1))) {
+                    variant(at / points, at % points, i, values);
+                }
+                let mut shape = input.shape().to_vec();
+                if let Some(rows) = shape.first_mut() {
+                    *rows = *rows / samples * range.len();
+                }
+                Tensor::new(shape, T::data(values))
+            };
+            let made = inputs.iter().enumerate().map(of).collect::<Result<Vec<_>>>()?;
+            let output = self.predict(&made)?.to_vec::<f64>();
+            for (at, row) in range.clone().zip(output.chunks((output.len() / range.len()).max(1))) {
+                take(at / points, at % points, row);
+            }
+        }
+        Ok(())
     }
 
     /// How many samples inputs hold.
