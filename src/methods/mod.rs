@@ -1,5 +1,6 @@
 //! What LRP is compared with, and LRP itself, as [`Method`]s that one [`Runner`] runs on a network.
 
+mod cam;
 mod gradients;
 mod parse;
 mod runner;
@@ -8,7 +9,7 @@ use std::time::Instant;
 
 use crate::error::Result;
 use crate::explain::{Explanation, Precision, Target, TargetExplanation, Timings, scores};
-use crate::network::Network;
+use crate::network::{Network, ValueId};
 use crate::plan::SeedAmount;
 use crate::random::Random;
 use crate::rules::{Bounds, Composite};
@@ -45,6 +46,24 @@ pub enum Method {
         /// b, the same for every value.
         baseline: f64,
     },
+    /// Grad-CAM (Selvaraju et al. 2017): max(Σ_k α_k A_k, 0), where A_k is channel k of a layer and α_k the mean of ∂f/∂A_k over
+    /// its positions. It is interpolated linearly from the layer's positions to the input's (pixels are areas: align_corners is
+    /// false), and each of an input's channels gets the value divided by their number, so that the sum over channels is
+    /// the map. It is in units of f, but its sum means nothing; an input without the layer's axes gets 0.
+    ///
+    /// Captum's `LayerGradCam` takes the layer's own size, and `LayerAttribution.interpolate` the nearest position unless told.
+    GradCam {
+        /// The layer, or tensor: samples × channels × 1 to 3 axes. Without a name it is the last feature map, for its channels
+        /// stand for the most that has still positions: the output of the last convolution with more than one position, on
+        /// through batch normalisation, activation, sum with a shortcut and concatenation with other branches.
+        layer: Option<String>,
+    },
+    /// Grad-CAM's map, not divided by channels, times guided backpropagation at each value (Selvaraju et al. 2017). Captum's
+    /// `GuidedGradCam` is the same with `interpolate_mode="bilinear"`; it takes the nearest position unless told.
+    GuidedGradCam {
+        /// As Grad-CAM's.
+        layer: Option<String>,
+    },
     /// Uniform random numbers from −1 to 1, the same for every sample: what a method must be better than.
     Random {
         /// Which numbers.
@@ -76,7 +95,7 @@ impl Method {
     }
 
     /// The explainer that it runs on, if it is not content with the forward pass.
-    fn key(&self, _network: &Network) -> Result<Option<Key>> {
+    fn key(&self, network: &Network, output: ValueId) -> Result<Option<Key>> {
         let key = |composite: Composite, seed: SeedAmount| Key { composite, seed, layers: Vec::new() };
         Ok(match self {
             Method::Lrp(composite) => {
@@ -84,6 +103,10 @@ impl Method {
                 Some(key(composite.as_ref().clone(), seed))
             }
             Method::Random { .. } => None,
+            Method::GradCam { layer } | Method::GuidedGradCam { layer } => {
+                let layers = vec![cam::layer(network, output, layer.as_deref())?];
+                Some(Key { layers, ..key(Composite::parse("gradient")?, SeedAmount::One) })
+            }
             _ => Some(key(Composite::parse("gradient")?, SeedAmount::One)),
         })
     }
@@ -100,6 +123,8 @@ impl Method {
                 set(&mut found, |_, input, at| values[input][at % values[input].len()])?;
                 found
             }
+            Method::GradCam { layer } => cam::explain(self, layer.as_deref(), false, runner, inputs, targets)?,
+            Method::GuidedGradCam { layer } => cam::explain(self, layer.as_deref(), true, runner, inputs, targets)?,
             Method::Lrp(composite) => {
                 let mut found = explained(self, runner, inputs, targets)?;
                 if !composite.conserves() {
@@ -118,7 +143,7 @@ impl Method {
 
 /// What the explainer of a method says of samples.
 fn explained(method: &Method, runner: &mut Runner, inputs: &[Tensor], targets: &[Target]) -> Result<Explanation> {
-    match method.key(runner.network())? {
+    match method.key(runner.network(), runner.output_id())? {
         Some(key) => runner.explainer(&key)?.explain(inputs, targets),
         None => Ok(Forward::of(runner, inputs, targets)?.found),
     }

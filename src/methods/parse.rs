@@ -9,7 +9,7 @@ use crate::rules::Composite;
 use crate::text::nearest;
 
 /// The names of those that are not composites.
-pub const NAMES: [&str; 8] = [
+pub const NAMES: [&str; 10] = [
     "gradient",
     "absolute-gradient",
     "sensitivity",
@@ -17,6 +17,8 @@ pub const NAMES: [&str; 8] = [
     "smoothgrad",
     "vargrad",
     "integrated-gradients",
+    "grad-cam",
+    "guided-grad-cam",
     "random",
 ];
 
@@ -25,11 +27,17 @@ impl FromStr for Method {
 
     /// `smoothgrad` and `vargrad` take `:COPIES,DEVIATION,SEED`, `integrated-gradients` takes `:STEPS,BASELINE`, `random` takes
     /// `:SEED`; what is left out has its default: 20, 0.1 and 0; 20 and 0; 0. Any other name is a composite's
-    /// ([`Composite::parse`]).
+    /// ([`Composite::parse`]). `grad-cam` and `guided-grad-cam` take `:LAYER`, the rest of the text, whatever is in it.
     fn from_str(text: &str) -> Result<Method> {
         let (name, parameters) = text.split_once(':').unwrap_or((text, ""));
         if !NAMES.contains(&name) && Composite::preset_names().contains(&name) {
             return Ok(Method::Lrp(Box::new(Composite::parse(text)?)));
+        }
+        let layer = Some(parameters).filter(|layer| !layer.is_empty()).map(str::to_string);
+        match name {
+            "grad-cam" => return Ok(Method::GradCam { layer }),
+            "guided-grad-cam" => return Ok(Method::GuidedGradCam { layer }),
+            _ => {}
         }
         let parameters: Vec<&str> = parameters.split(',').map(str::trim).filter(|p| !p.is_empty()).collect();
         let wrong = |what: &str| Error::Input(format!("method \"{text}\": {what}"));
@@ -100,6 +108,10 @@ impl fmt::Display for Method {
             Method::SmoothGrad(n) => noise(f, "smoothgrad", n),
             Method::VarGrad(n) => noise(f, "vargrad", n),
             Method::IntegratedGradients { steps, baseline } => write!(f, "integrated-gradients:{steps},{baseline}"),
+            Method::GradCam { layer: None } => f.write_str("grad-cam"),
+            Method::GradCam { layer: Some(layer) } => write!(f, "grad-cam:{layer}"),
+            Method::GuidedGradCam { layer: None } => f.write_str("guided-grad-cam"),
+            Method::GuidedGradCam { layer: Some(layer) } => write!(f, "guided-grad-cam:{layer}"),
             Method::Random { seed } => write!(f, "random:{seed}"),
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::explain::{Backend, Device, DeviceInfo, Explainer, Explanation, Precision, Predictor, Target, scores};
-use crate::methods::Method;
+use crate::methods::{Method, cam};
 use crate::network::{Network, ValueId};
 use crate::plan::{ConservationDetail, SeedAmount};
 use crate::rules::Composite;
@@ -46,6 +46,8 @@ pub struct Runner {
     /// The latest last.
     explainers: Vec<(Key, Explainer)>,
     forward: Option<Predictor>,
+    /// The latest forward pass to other tensors.
+    inner: Option<(Vec<ValueId>, Predictor)>,
 }
 
 /// What tells explainers apart.
@@ -75,6 +77,7 @@ impl Runner {
             device: None,
             explainers: Vec::new(),
             forward: None,
+            inner: None,
         })
     }
 
@@ -127,6 +130,7 @@ impl Runner {
             device: self.device.clone(),
             explainers: Vec::new(),
             forward: None,
+            inner: None,
             ..*self
         }
     }
@@ -137,10 +141,20 @@ impl Runner {
     /// # Errors
     /// As [`ExplainerBuilder::build`](crate::explain::ExplainerBuilder::build).
     pub fn prepare(&mut self, method: &Method) -> Result<usize> {
-        Ok(match method.key(&self.network)? {
+        let batch = match method.key(&self.network, self.output)? {
             Some(key) => self.explainer(&key)?.batch(),
             None => self.forward()?.batch(),
+        };
+        Ok(match method {
+            Method::GradCam { layer } => batch.min(cam::prepare(layer.as_deref(), false, self)?),
+            Method::GuidedGradCam { layer } => batch.min(cam::prepare(layer.as_deref(), true, self)?),
+            _ => batch,
         })
+    }
+
+    /// The output that is explained.
+    pub(crate) fn output_id(&self) -> ValueId {
+        self.output
     }
 
     /// Where it runs, and why there.
@@ -284,8 +298,16 @@ impl Runner {
         }
     }
 
-    /// The forward pass to some of the network's tensors, in batches; it is not kept.
-    pub(crate) fn forward_to(&mut self, values: &[ValueId]) -> Result<Predictor> {
+    /// The forward pass to some of the network's tensors, in batches; the latest is kept.
+    pub(crate) fn forward_to(&mut self, values: &[ValueId]) -> Result<&mut Predictor> {
+        let made = match self.inner.take().filter(|(kept, _)| kept == values) {
+            Some(made) => made,
+            None => (values.to_vec(), self.predictor(values)?),
+        };
+        Ok(&mut self.inner.insert(made).1)
+    }
+
+    fn predictor(&mut self, values: &[ValueId]) -> Result<Predictor> {
         Predictor::on(self.opened()?, &self.network.with_outputs(values)?, self.batch)
     }
 
@@ -293,7 +315,7 @@ impl Runner {
     fn forward(&mut self) -> Result<&mut Predictor> {
         let made = match self.forward.take() {
             Some(made) => made,
-            None => self.forward_to(&[self.network.explained(self.output)])?,
+            None => self.predictor(&[self.network.explained(self.output)])?,
         };
         Ok(self.forward.insert(made))
     }
