@@ -26,15 +26,26 @@
 //! ```
 
 mod complexity;
+mod fill;
+mod flipping;
+mod inpaint;
+mod keys;
+mod order;
 mod parse;
 mod plane;
+mod remove;
+mod road;
 
 use crate::error::{Error, Result};
 use crate::methods::{Method, Runner};
 use crate::tensor::Tensor;
 
+pub use fill::Fill;
+pub use flipping::{Flipping, FlippingKind};
+pub use order::Order;
 pub use parse::NAMES;
 pub use plane::Plane;
+pub use road::Road;
 
 /// A way to measure explanations.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,6 +57,10 @@ pub enum Metric {
     /// The entropy of the shares of the magnitudes, with the natural logarithm (Bhatt et al. 2020): 0 when one value has it
     /// all, log(n) when all n are equal.
     Complexity,
+    /// Pixel flipping, region perturbation, deletion, insertion: how the score falls (rises) as relevant regions go (come).
+    Flipping(Flipping),
+    /// Remove and debias (Rong et al. 2022): the same with holes that the network does not take for an edge.
+    Road(Road),
 }
 
 /// Which values of a metric are good.
@@ -139,6 +154,8 @@ impl Metric {
         match self {
             Metric::Sparseness => vec![("sparseness", Better::Higher)],
             Metric::Complexity => vec![("complexity", Better::Lower)],
+            Metric::Flipping(flipping) => flipping.values(),
+            Metric::Road(road) => road.values(),
         }
     }
 
@@ -147,7 +164,7 @@ impl Metric {
     /// # Errors
     /// [`Error::Input`] when the subject is not whole: as many classes as samples, a map of the input's shape, a truth where the
     /// metric needs one; and as [`Runner::explain`].
-    pub fn measure(&self, _runner: &mut Runner, subject: &Subject, _settings: &Settings) -> Result<Vec<Score>> {
+    pub fn measure(&self, runner: &mut Runner, subject: &Subject, settings: &Settings) -> Result<Vec<Score>> {
         let samples = subject.samples()?;
         let map = subject.map.to_vec::<f64>();
         let rows = map.chunks((map.len() / samples).max(1));
@@ -155,6 +172,8 @@ impl Metric {
         Ok(match self {
             Metric::Sparseness => rows.map(|row| one(complexity::gini(row))).collect(),
             Metric::Complexity => rows.map(|row| one(complexity::entropy(row))).collect(),
+            Metric::Flipping(flipping) => flipping.measure(runner, subject, settings)?,
+            Metric::Road(road) => road.measure(runner, subject, settings)?,
         })
     }
 }
