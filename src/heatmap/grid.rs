@@ -2,7 +2,8 @@
 
 use image::{Rgb, RgbImage, imageops};
 
-use super::letters::{LETTER, letters, wrap};
+use super::annotation::write;
+use super::letters::{LETTER, wrap};
 use crate::error::{Error, Result};
 
 /// Pixels around the pictures.
@@ -96,15 +97,6 @@ fn lines(caption: &str, width: usize) -> Vec<String> {
         }
     }
     lines
-}
-
-/// Writes a line in black; what does not fit is left out.
-fn write(picture: &mut RgbImage, line: &str, left: usize, top: usize) {
-    letters(line, left as i64, top as i64, |x, y| {
-        if (0..i64::from(picture.width())).contains(&x) && (0..i64::from(picture.height())).contains(&y) {
-            picture.put_pixel(x as u32, y as u32, Rgb([0; 3]));
-        }
-    });
 }
 
 #[cfg(test)]

@@ -1,13 +1,17 @@
 //! Relevance as pictures: sums over channels, normalisation, colour maps, overlays on the photo.
 //!
 //! Colours say where relevance speaks for the target and where against it, so scales are symmetric around 0: what is
-//! neutral is neutral in every picture.
+//! neutral is neutral in every picture. A [`Look`] chooses other ranges, signs and channels; the [`Shades`] that it makes
+//! colour what is looked at.
 
+mod annotation;
 mod color;
 mod grid;
 mod letters;
-mod markup;
+mod look;
+pub mod markup;
 mod plot;
+mod shades;
 mod signal;
 mod words;
 
@@ -16,10 +20,13 @@ use image::{Rgb, RgbImage};
 
 use crate::error::{Error, Result};
 
+pub use annotation::annotated;
 pub use color::ColorMap;
 pub use grid::grid;
+pub use look::{ChannelMaps, Look, Range, Sign, pick_channels};
 pub use plot::SignalPlot;
-pub use words::{TextRelevance, Token, html};
+pub use shades::Shades;
+pub use words::{TextRelevance, Token, html, html_with};
 
 /// A plane of relevance.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,9 +87,9 @@ impl Map {
     }
 
     /// The same map, each value a square of `factor` pixels.
-    fn colored(&self, colors: ColorMap, scale: f64, factor: usize) -> RgbImage {
+    fn colored(&self, shades: &Shades, factor: usize) -> RgbImage {
         let small = RgbImage::from_fn(self.width as u32, self.height as u32, |x, y| {
-            Rgb(colors.color(share(self.values[y as usize * self.width + x as usize], scale)))
+            Rgb(shades.color(self.values[y as usize * self.width + x as usize]))
         });
         let (width, height) = (self.width * factor, self.height * factor);
         imageops::resize(&small, width as u32, height as u32, FilterType::Nearest)
@@ -132,53 +139,30 @@ impl View {
     /// The magnitude that gets the strongest colour: the largest, or the one that `percent` of all do not exceed. 0 when
     /// all values are 0.
     pub fn scale(&self, percent: f64) -> f64 {
-        let maps: Vec<&Map> = match self {
-            View::Image(map) | View::Signal(map) => vec![map],
-            View::Video(frames) => frames.iter().collect(),
-        };
-        let mut sizes: Vec<f64> = maps.iter().flat_map(|m| m.values.iter().map(|v| v.abs())).collect();
-        sizes.sort_by(f64::total_cmp);
-        let most = sizes.last().copied().unwrap_or(0.0);
-        let rank = (percent.clamp(0.0, 100.0) / 100.0 * sizes.len() as f64).ceil() as usize;
-        let at = sizes.get(rank.saturating_sub(1)).copied().unwrap_or(most);
-        // Where nearly everything is 0 a percentile would be 0 too; the picture would be flat though there is relevance.
-        if at > 0.0 { at } else { most }
+        look::largest_but(self.maps().flat_map(|m| m.values.iter().map(|v| v.abs())).collect(), percent)
+    }
+
+    /// Its maps: one, or one for each frame.
+    pub fn maps(&self) -> impl Iterator<Item = &Map> {
+        match self {
+            View::Image(map) | View::Signal(map) => std::slice::from_ref(map),
+            View::Video(frames) => frames,
+        }
+        .iter()
     }
 
     /// The picture: `scale` (see [`View::scale`]) and beyond get the strongest colours. Images are enlarged by a whole
-    /// factor, videos are laid out as a grid of frames, signals become one strip for each channel.
+    /// factor, videos are laid out as a grid of frames, signals become one strip for each channel. [`Look::shades`] has more to
+    /// choose from than symmetric scales.
     pub fn render(&self, colors: ColorMap, scale: f64) -> RgbImage {
-        match self {
-            View::Image(map) => map.colored(colors, scale, enlargement(map.width, map.height)),
-            View::Signal(map) => signal::strips(map, colors, scale),
-            View::Video(frames) => sheet(frames, colors, scale),
-        }
+        Shades::new(colors, scale).render(self)
     }
 }
 
 /// Lays a map over the photo it explains: the photo in grey, the colours the denser the stronger the relevance. The photo
-/// may have any size of the map's shape; the map is interpolated to it.
+/// may have any size of the map's shape; the map is interpolated to it. [`Shades::overlay`] has more to choose from.
 pub fn overlay(photo: &RgbImage, map: &Map, colors: ColorMap, scale: f64) -> RgbImage {
-    let shares: Vec<f32> = map.values.iter().map(|v| share(*v, scale) as f32).collect();
-    let small = image::ImageBuffer::<image::Luma<f32>, _>::from_fn(map.width as u32, map.height as u32, |x, y| {
-        image::Luma([shares[y as usize * map.width + x as usize]])
-    });
-    let large = imageops::resize(&small, photo.width(), photo.height(), FilterType::Triangle);
-    RgbImage::from_fn(photo.width(), photo.height(), |x, y| {
-        let [r, g, b] = photo.get_pixel(x, y).0.map(f64::from);
-        let grey = 0.299 * r + 0.587 * g + 0.114 * b;
-        let share = f64::from(large.get_pixel(x, y).0[0]).clamp(-1.0, 1.0);
-        // The pale half of a colour map would only veil the photo: what is weak is shown by its density alone, which the
-        // power lifts.
-        let color = colors.color(share.signum() * (0.5 + share.abs() / 2.0));
-        let density = share.abs().powf(0.6);
-        Rgb(color.map(|c| (grey * (1.0 - density) + f64::from(c) * density).round() as u8))
-    })
-}
-
-/// Where a value stands on the scale, −1..1.
-fn share(value: f64, scale: f64) -> f64 {
-    if scale > 0.0 { (value / scale).clamp(-1.0, 1.0) } else { 0.0 }
+    Shades::new(colors, scale).overlay(photo, map)
 }
 
 fn sum_channels(values: &[f64], plane: usize) -> Vec<f64> {
@@ -195,7 +179,7 @@ fn enlargement(width: usize, height: usize) -> usize {
     SHOWN.div_ceil(width.max(height)).max(1)
 }
 
-fn sheet(frames: &[Map], colors: ColorMap, scale: f64) -> RgbImage {
+fn sheet(frames: &[Map], shades: &Shades) -> RgbImage {
     let Some(first) = frames.first() else { return RgbImage::new(1, 1) };
     let columns = (1..=frames.len()).find(|c| c * c >= frames.len()).unwrap_or(1);
     let rows = frames.len().div_ceil(columns);
@@ -205,7 +189,7 @@ fn sheet(frames: &[Map], colors: ColorMap, scale: f64) -> RgbImage {
     let size = (columns as u32 * dx - GAP, rows as u32 * dy - GAP);
     let mut picture = RgbImage::from_pixel(size.0, size.1, Rgb([128; 3]));
     for (i, frame) in frames.iter().enumerate() {
-        let tile = frame.colored(colors, scale, factor);
+        let tile = frame.colored(shades, factor);
         imageops::replace(
             &mut picture,
             &tile,

@@ -6,10 +6,10 @@ use std::fmt::Write;
 
 use image::{Rgb, RgbImage};
 
-use super::letters::{letters, number, wrap};
-use super::markup::{escape, hex};
+use super::letters::{letters, wrap};
+use super::markup::{escape, hex, number};
 use super::signal::columns;
-use super::{ColorMap, Map, share};
+use super::{ColorMap, Map, Shades};
 use crate::error::{Error, Result};
 
 /// Width of the curves, in pixels.
@@ -57,6 +57,7 @@ pub struct SignalPlot<'a> {
     sample_rate: Option<f64>,
     start: f64,
     caption: String,
+    channels: Vec<usize>,
 }
 
 /// What a plot is made of; places are in pixels from the upper left corner.
@@ -103,7 +104,14 @@ impl<'a> SignalPlot<'a> {
                 )));
             }
         }
-        Ok(SignalPlot { signal, relevance, sample_rate: None, start: 0.0, caption: String::new() })
+        Ok(SignalPlot {
+            signal,
+            relevance,
+            sample_rate: None,
+            start: 0.0,
+            caption: String::new(),
+            channels: Vec::new(),
+        })
     }
 
     /// Values in a second: the axis shows seconds then. It counts values otherwise, as for a rate that is not above 0.
@@ -124,19 +132,36 @@ impl<'a> SignalPlot<'a> {
         self
     }
 
+    /// The numbers of the channels, where they are some of more. Counted from 0 otherwise.
+    pub fn channels(mut self, numbers: &[usize]) -> Self {
+        self.channels = numbers.to_vec();
+        self
+    }
+
     /// The plot as a picture. `scale` (see [`View::scale`](super::View::scale)) and beyond get the strongest colours; a signal
     /// of more than 960 values is summed into columns, and the largest sum gets them.
     pub fn png(&self, colors: ColorMap, scale: f64) -> RgbImage {
-        self.scene(colors, scale).raster()
+        self.png_with(&Shades::new(colors, scale))
     }
 
     /// The plot as an SVG document, self-contained. See [`SignalPlot::png`].
     pub fn svg(&self, colors: ColorMap, scale: f64) -> String {
-        self.scene(colors, scale).svg()
+        self.svg_with(&Shades::new(colors, scale))
     }
 
-    fn scene(&self, colors: ColorMap, scale: f64) -> Scene {
-        let (columns, scale) = columns(self.relevance, scale, WIDTH);
+    /// As [`SignalPlot::png`], in any shades: a range that was taken from the values is taken from columns' sums where there
+    /// are such, one of even shares of the seed is that of as many values as a column sums.
+    pub fn png_with(&self, shades: &Shades) -> RgbImage {
+        self.scene(shades).raster()
+    }
+
+    /// As [`SignalPlot::svg`], in any shades.
+    pub fn svg_with(&self, shades: &Shades) -> String {
+        self.scene(shades).svg()
+    }
+
+    fn scene(&self, shades: &Shades) -> Scene {
+        let (columns, shades) = columns(self.relevance, shades, WIDTH);
         let channels = self.relevance.height().min(MOST_CHANNELS);
         let mut captions = wrap(&self.caption, CAPTION);
         if channels < self.relevance.height() {
@@ -148,30 +173,22 @@ impl<'a> SignalPlot<'a> {
         }
         let mut top = LINE * captions.len() + LINE / 2;
         for channel in 0..channels {
-            self.channel(channel, top, &columns, colors, scale, &mut shapes);
+            self.channel(channel, top, &columns, &shades, &mut shapes);
             top += STRIP + GAP;
         }
         self.axis(top - GAP, &mut shapes);
         let bar = top + 2 * LINE;
-        self.bar(bar, colors, scale, &mut shapes);
+        bar_of_colors(bar, &shades, &mut shapes);
         Scene { width: LEFT + WIDTH + RIGHT, height: bar + 2 * LINE, shapes }
     }
 
     /// One channel: ground, frame, curve, and its largest and smallest value.
-    fn channel(
-        &self,
-        channel: usize,
-        top: usize,
-        columns: &Map,
-        colors: ColorMap,
-        scale: f64,
-        shapes: &mut Vec<Shape>,
-    ) {
+    fn channel(&self, channel: usize, top: usize, columns: &Map, shades: &Shades, shapes: &mut Vec<Shape>) {
         let (left, upper, lower) = (LEFT as f64, top as f64, (top + STRIP) as f64);
         let place = |column: usize| left + (column * WIDTH) as f64 / columns.width() as f64;
         // Neighbours of one colour are one rectangle.
         let mut from = 0;
-        let grounds: Vec<[u8; 3]> = columns.row(channel).iter().map(|v| ground(colors, share(*v, scale))).collect();
+        let grounds: Vec<[u8; 3]> = columns.row(channel).iter().map(|v| ground(shades.color(*v))).collect();
         for at in 1..=grounds.len() {
             if grounds.get(at) != Some(&grounds[from]) {
                 shapes.push(Shape::Rect([place(from), upper, place(at), lower], grounds[from]));
@@ -209,7 +226,10 @@ impl<'a> SignalPlot<'a> {
         shapes.push(label(upper + 12.0, number(high)));
         shapes.push(label(lower - 2.0, number(low)));
         if self.relevance.height() > 1 {
-            shapes.push(label((upper + lower) / 2.0 + 5.0, format!("ch {channel}")));
+            shapes.push(label(
+                (upper + lower) / 2.0 + 5.0,
+                format!("ch {}", self.channels.get(channel).unwrap_or(&channel)),
+            ));
         }
     }
 
@@ -240,21 +260,21 @@ impl<'a> SignalPlot<'a> {
             unit.to_string(),
         ));
     }
+}
 
-    /// What the colours mean.
-    fn bar(&self, top: usize, colors: ColorMap, scale: f64, shapes: &mut Vec<Shape>) {
-        let (width, height) = BAR;
-        let (left, upper) = (LEFT as f64 + 96.0, top as f64);
-        for x in 0..width {
-            let color = ground(colors, 2.0 * x as f64 / (width - 1) as f64 - 1.0);
-            let at = left + x as f64;
-            shapes.push(Shape::Rect([at, upper, at + 1.0, upper + height as f64], color));
-        }
-        let line = upper + height as f64;
-        shapes.push(Shape::Text(left - 6.0, line, Anchor::End, number(-scale)));
-        let last = left + width as f64 + 6.0;
-        shapes.push(Shape::Text(last, line, Anchor::Start, format!("{}   relevance", number(scale))));
+/// What the colours mean.
+fn bar_of_colors(top: usize, shades: &Shades, shapes: &mut Vec<Shape>) {
+    let (width, height) = BAR;
+    let (left, upper) = (LEFT as f64 + 96.0, top as f64);
+    for x in 0..width {
+        let color = ground(shades.bar(x as f64 / (width - 1) as f64));
+        let at = left + x as f64;
+        shapes.push(Shape::Rect([at, upper, at + 1.0, upper + height as f64], color));
     }
+    let (line, (low, high)) = (upper + height as f64, shades.ends());
+    shapes.push(Shape::Text(left - 6.0, line, Anchor::End, number(low)));
+    let last = left + width as f64 + 6.0;
+    shapes.push(Shape::Text(last, line, Anchor::Start, format!("{}   relevance", number(high))));
 }
 
 impl Scene {
@@ -337,8 +357,8 @@ impl Scene {
 }
 
 /// The colour behind the curve: mixed with white, so that the curve stands out of every colour map.
-fn ground(colors: ColorMap, share: f64) -> [u8; 3] {
-    colors.color(share).map(|c| (f64::from(c) * 0.7 + 255.0 * 0.3).round() as u8)
+fn ground(color: [u8; 3]) -> [u8; 3] {
+    color.map(|c| (f64::from(c) * 0.7 + 255.0 * 0.3).round() as u8)
 }
 
 /// A distance of ticks of 1, 2 or 5 times a power of ten, at least `least`.

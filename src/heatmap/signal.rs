@@ -2,7 +2,7 @@
 
 use image::{Rgb, RgbImage};
 
-use super::{ColorMap, MOST_COLUMNS, Map, SHOWN, share};
+use super::{MOST_COLUMNS, Map, SHOWN, Shades};
 
 /// Height of one channel's strip, in pixels.
 const STRIP: usize = 96;
@@ -10,30 +10,30 @@ const STRIP: usize = 96;
 const MOST_HEIGHT: usize = 8192;
 
 /// One strip for each channel. A long signal is summed into columns; the scale is that of the sums then.
-pub(super) fn strips(map: &Map, colors: ColorMap, scale: f64) -> RgbImage {
-    let (map, scale) = columns(map, scale, MOST_COLUMNS);
+pub(super) fn strips(map: &Map, shades: &Shades) -> RgbImage {
+    let (map, shades) = columns(map, shades, MOST_COLUMNS);
     let wide = SHOWN.div_ceil(map.width()).max(1);
     let high = (SHOWN / map.height()).clamp(2, STRIP).min((MOST_HEIGHT / map.height()).max(1));
     let (width, height) = (map.width() * wide, (map.height() * high).min(MOST_HEIGHT));
     RgbImage::from_fn(width as u32, height as u32, |x, y| {
-        Rgb(colors.color(share(map.row(y as usize / high)[x as usize / wide], scale)))
+        Rgb(shades.color(map.row(y as usize / high)[x as usize / wide]))
     })
 }
 
-/// The map with at most `most` columns, and the scale for it: where columns are sums, the largest of them.
-pub(super) fn columns(map: &Map, scale: f64, most: usize) -> (Map, f64) {
+/// The map with at most `most` columns, and the colours for it: where columns are sums, those of sums.
+pub(super) fn columns(map: &Map, shades: &Shades, most: usize) -> (Map, Shades) {
     let narrow = map.narrowed(most);
     if narrow.width() == map.width() {
-        return (narrow, scale);
+        return (narrow, shades.clone());
     }
-    let most = narrow.values().iter().fold(0.0, |a: f64, v| a.max(v.abs()));
-    (narrow, most)
+    let shades = shades.of_sums(&narrow, map.width().div_ceil(narrow.width()));
+    (narrow, shades)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::heatmap::View;
+    use crate::heatmap::{ColorMap, View};
 
     #[test]
     fn one_strip_a_channel() {

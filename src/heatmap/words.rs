@@ -4,9 +4,9 @@ use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
-use super::letters::number;
-use super::markup::{escape, hex};
-use super::{ColorMap, share};
+use super::markup::{escape, hex, number};
+use super::{ColorMap, Look, Shades};
+use crate::error::Result;
 
 /// How many words are named that speak most for the target, and against it.
 const NAMED: usize = 3;
@@ -52,14 +52,18 @@ impl TextRelevance {
     /// The text with a coloured ground behind its tokens, by ANSI escape sequences for 24-bit colours. Control characters
     /// of the text become U+FFFD, so that it cannot command the terminal; ends of lines become spaces.
     pub fn ansi(&self, colors: ColorMap) -> String {
-        let scale = self.scale();
+        self.ansi_with(&Shades::new(colors, self.scale()))
+    }
+
+    /// As [`TextRelevance::ansi`], in any shades: [`Look::text_shades`] makes them.
+    pub fn ansi_with(&self, shades: &Shades) -> String {
         let mut out = String::new();
         for token in &self.tokens {
             out.push_str(&printable(&token.before));
             let text = printable(&token.text);
             match token.relevance {
                 Some(relevance) => {
-                    let [r, g, b] = colors.color(share(relevance, scale));
+                    let [r, g, b] = shades.color(relevance);
                     let [tr, tg, tb] = ink([r, g, b]);
                     // Writing to a String cannot fail.
                     let _ = write!(out, "\x1b[48;2;{r};{g};{b}m\x1b[38;2;{tr};{tg};{tb}m{text}\x1b[0m");
@@ -90,16 +94,25 @@ impl TextRelevance {
         named.collect::<Vec<_>>().join(", ")
     }
 
-    fn section(&self, colors: ColorMap, out: &mut String) {
-        let scale = self.scale();
+    fn section(&self, shades: &Shades, out: &mut String) {
         let (target, score, seed) = (escape(&self.target), number(self.score), number(self.seed));
         let (sum, padding) = (number(self.relevance_sum), number(self.padding));
+        let colors = match shades.ends() {
+            (low, high) if low == -high => format!("strongest colour {}", number(high)),
+            (low, high) => format!("colours from {} to {}", number(low), number(high)),
+        };
         let _ = write!(
             out,
             "<section>\n<h2>{target}: {score}</h2>\n<p class=\"sums\">relevance {sum} of {seed}, on padding {padding}; \
-             strongest colour {}</p>\n<p class=\"text\">",
-            number(scale)
+             {colors}</p>\n<p class=\"text\">{}</p>\n</section>\n",
+            self.markup(shades)
         );
+    }
+
+    /// The text as HTML, a coloured `span` for each token that points to its relevance: a part of a page. Tags in the text are
+    /// shown as text. A token that is not in the vocabulary has the class `unknown`, one that the network did not see `unseen`.
+    pub fn markup(&self, shades: &Shades) -> String {
+        let mut out = String::new();
         for token in &self.tokens {
             let text = escape(&token.text);
             let (class, title) =
@@ -107,7 +120,7 @@ impl TextRelevance {
             out.push_str(&escape(&token.before));
             let _ = match token.relevance {
                 Some(relevance) => {
-                    let color = colors.color(share(relevance, scale));
+                    let color = shades.color(relevance);
                     write!(
                         out,
                         "<span{class} style=\"background:{};color:{}\" title=\"{}{title}\">{text}</span>",
@@ -119,7 +132,7 @@ impl TextRelevance {
                 None => write!(out, "<span class=\"unseen\" title=\"not seen by the network\">{text}</span>"),
             };
         }
-        let _ = write!(out, "{}</p>\n</section>\n", escape(&self.after));
+        out + &escape(&self.after)
     }
 }
 
@@ -145,8 +158,22 @@ impl TextRelevance {
 /// assert!(page.contains("background:#ff0000") && page.contains("&lt;b&gt;bad"));
 /// ```
 pub fn html(title: &str, texts: &[TextRelevance], colors: ColorMap) -> String {
+    let shades = texts.iter().map(|text| Shades::new(colors, text.scale())).collect::<Vec<_>>();
+    document(title, texts, &shades, &Shades::new(colors, 0.0))
+}
+
+/// As [`html`], in any look; of its channels and its percentile there is nothing to see in a text.
+///
+/// # Errors
+/// As [`Look::check`].
+pub fn html_with(title: &str, texts: &[TextRelevance], look: &Look) -> Result<String> {
+    let shades = texts.iter().map(|text| look.text_shades(text)).collect::<Result<Vec<_>>>()?;
+    Ok(document(title, texts, &shades, &look.shades(&[], 0.0)?))
+}
+
+fn document(title: &str, texts: &[TextRelevance], shades: &[Shades], bar: &Shades) -> String {
     let title = escape(title);
-    let stops: Vec<String> = (-4..=4).map(|i| hex(colors.color(f64::from(i) / 4.0))).collect();
+    let stops: Vec<String> = (0..=8).map(|i| hex(bar.bar(f64::from(i) / 8.0))).collect();
     let gradient = stops.join(",");
     let mut out = format!(
         "<!DOCTYPE html>\n<html lang=\"\">\n<head>\n<meta charset=\"utf-8\">\n<title>{title}</title>\n<style>\n\
@@ -161,7 +188,7 @@ pub fn html(title: &str, texts: &[TextRelevance], colors: ColorMap) -> String {
          </style>\n</head>\n<body>\n<h1>{title}</h1>\n<p>against the target <span class=\"bar\"></span> for it; dotted: not in \
          the vocabulary</p>\n"
     );
-    texts.iter().for_each(|text| text.section(colors, &mut out));
+    texts.iter().zip(shades).for_each(|(text, shades)| text.section(shades, &mut out));
     out.push_str("</body>\n</html>\n");
     out
 }
@@ -188,6 +215,7 @@ fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::heatmap::{Range, Sign};
 
     fn token(before: &str, text: &str, relevance: Option<f64>) -> Token {
         Token { before: before.to_string(), text: text.to_string(), known: text != "zorgle", relevance }
@@ -220,6 +248,26 @@ mod tests {
         assert_eq!(sample().plain(), "not <script>alert('x')</script> zorgle\u{fffd}[2J unseen!");
         assert_eq!(sample().strongest(), "<script>alert('x')</script> +2.00, not -1.00");
         assert_eq!(ink(ColorMap::Bwr.color(-1.0)), [255; 3]);
+    }
+
+    #[test]
+    fn a_look_chooses_range_and_sign() {
+        let look = Look { range: Range::Fixed(4.0), sign: Sign::Positive, gamma: 0.5, ..Look::default() };
+        let shades = look.text_shades(&sample()).unwrap();
+        let (page, words) = (html_with("t", &[sample()], &look).unwrap(), sample().markup(&shades));
+        // √(2/4) of full red; what speaks against is white.
+        assert!(
+            words.contains("<span style=\"background:#ff4b4b;color:#000000\" title=\"2.00\">&lt;script&gt;"),
+            "{words}"
+        );
+        assert!(words.contains("background:#ffffff;color:#000000\" title=\"-1.00\">not</span>"), "{words}");
+        assert!(page.contains(&words) && page.contains("colours from 0 to 4.00"), "{page}");
+        assert!(sample().ansi_with(&shades).contains("48;2;255;75;75m"), "{}", sample().ansi_with(&shades));
+        let even = Look { range: Range::Seed(2.0), ..Look::default() };
+        // 1.25 over three tokens that were seen.
+        assert_eq!(even.text_shades(&sample()).unwrap().ends().1, 2.0 * 1.25 / 3.0);
+        assert!(html_with("t", &[], &Look { gamma: 0.0, ..Look::default() }).is_err());
+        assert_eq!(html_with("t", &[sample()], &Look::default()).unwrap(), html("t", &[sample()], ColorMap::Bwr));
     }
 
     #[test]

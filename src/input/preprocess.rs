@@ -143,6 +143,11 @@ impl Preprocess {
         self.assumed
     }
 
+    /// The order of its channels.
+    pub fn channels(&self) -> Channels {
+        self.channels
+    }
+
     /// Whether channels are the last axis.
     pub fn channels_last(&self) -> bool {
         self.channels_last
