@@ -4,10 +4,11 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use relprop::heatmap::ColorMap;
 use relprop::input::{Channels, Fit, LabelSource, ModelDescription, PerChannel, Preset, Size};
 use relprop::methods::{self, Method};
 use relprop::{Backend, Composite, NormalisationRule, Precision, ResidualRule, SeedAmount};
+
+use super::looks::LookArgs;
 
 /// Which pixels made the network decide? Layer-wise relevance propagation for ONNX networks.
 #[derive(Parser)]
@@ -65,19 +66,17 @@ pub struct ExplainArgs {
     pub layers: Vec<String>,
     #[command(flatten)]
     pub device: DeviceArgs,
-    /// Colours of the heatmaps: bwr, seismic, coldnhot, red-blue, purple-orange; of magnitudes alone: viridis, inferno,
-    /// magma, turbo, grey
-    #[arg(long, default_value_t, help_heading = "Results")]
-    pub colormap: ColorMap,
-    /// The strongest colours begin at the magnitude that this percentage of all do not exceed; 100 is the largest
-    #[arg(long, value_name = "PERCENT", default_value_t = 99.5, value_parser = percent, help_heading = "Results")]
-    pub percentile: f64,
+    #[command(flatten)]
+    pub looks: LookArgs,
     /// Whether texts are coloured in the terminal; auto looks whether it is one, and at NO_COLOR
     #[arg(long, value_enum, default_value_t = Color::Auto, help_heading = "Results")]
     pub color: Color,
     /// The folder for results
     #[arg(long, short, default_value = "relprop-out", help_heading = "Results")]
     pub out: PathBuf,
+    /// Write report.html too: one page with photos, maps and numbers that needs nothing else
+    #[arg(long, help_heading = "Results")]
+    pub report: bool,
     /// Leave out what an earlier run into the same folder has done: same program, network, options, device and input
     #[arg(long, help_heading = "Results")]
     pub resume: bool,
@@ -98,7 +97,8 @@ Written for each input, STEM being its file's name without extension (dots becom
 For a signal STEM.plot.png and STEM.plot.svg show it over time on a ground of its relevance; for texts there are STEM.html,
 with coloured words, and STEM.json instead of pictures. Tables [text] and [signal] in M.toml say how the model takes them.
 With several targets STEM.TARGET.png and so on; a .npy of several samples gives STEM.SAMPLE.png for each.
-report.json tells the classes, sums of relevance, conservation by layer, device and timings. Files are written whole or not
+report.json tells the classes, sums of relevance, conservation by layer, device and timings; with --report, report.html
+shows it all in a browser, and report.html#overlay=0.3&sign=positive&open=all begins that way. Files are written whole or not
 at all: a run that was interrupted goes on with --resume.
 
 M.toml beside M.onnx says how the model wants its photos; the options of the same names go before it. A pixel v of
@@ -463,7 +463,7 @@ fn positive(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "give a whole number of at least 1".to_string())
 }
 
-fn percent(text: &str) -> Result<f64, String> {
+pub fn percent(text: &str) -> Result<f64, String> {
     text.parse().ok().filter(|p| (0.0..=100.0).contains(p)).ok_or_else(|| "give a number from 0 to 100".to_string())
 }
 

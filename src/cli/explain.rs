@@ -2,23 +2,25 @@
 
 use std::collections::HashMap;
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
-use relprop::input::{InputFile, expand};
 use relprop::{Network, Target, Tensor, ValueId};
 
 use super::args::ExplainArgs;
+use super::before::Before;
 use super::engine::{Engine, Way};
 use super::findings::{LITTLE, percent};
 use super::items::{self, Item};
 use super::model::Model;
+use super::page::Page;
 use super::report::{Failure, Input, Report, Timings};
 use super::results::Writer;
-use super::resume::{self, Digest, Journal};
+use super::resume::{Digest, Journal};
+use super::source::{Source, sources};
 use super::targets::{self, NamedTarget};
 use super::{Usage, say, usage};
 
@@ -78,7 +80,10 @@ pub fn explain(args: &ExplainArgs) -> Result<ExitCode> {
     std::fs::create_dir_all(&args.out).with_context(|| format!("cannot make the folder {}", args.out.display()))?;
     let key = key(args, &model, output, &engine)?;
     let places: HashMap<String, usize> = sources.iter().enumerate().map(|(i, s)| (s.name(), i)).collect();
-    let done = if args.resume { leave_out_done(args, &key, &model, &mut sources) } else { Vec::new() };
+    let inputs: Vec<PathBuf> = sources.iter().filter_map(Source::path).map(Path::to_path_buf).collect();
+    let writer = Writer::new(args, &model, output, &targets, &inputs)?;
+    let before = Before { args, model: &model, fixed, writer: &writer, places: &places };
+    let (page, done) = before.leave_out(&key, &mut sources)?;
     let left_out = places.len() - sources.len();
     let report = Report {
         relprop: env!("CARGO_PKG_VERSION"),
@@ -101,8 +106,6 @@ pub fn explain(args: &ExplainArgs) -> Result<ExitCode> {
     let journal = Journal::start(&args.out, &key)?;
 
     let bar = progress(sources.len(), args.quiet);
-    let inputs: Vec<&Path> = sources.iter().filter_map(Source::path).collect();
-    let writer = Writer::new(args, &model, output, &targets, &inputs);
     let mut run = Run {
         args,
         model: &model,
@@ -113,6 +116,8 @@ pub fn explain(args: &ExplainArgs) -> Result<ExitCode> {
         writer,
         report,
         journal,
+        page,
+        places,
         left_out,
         bar,
         unconserved: 0,
@@ -123,7 +128,7 @@ pub fn explain(args: &ExplainArgs) -> Result<ExitCode> {
         run.fail(problem.split(':').next().unwrap_or("").to_string(), problem);
     }
     let result = run.all(&sources);
-    run.finish(result, &places)
+    run.finish(result)
 }
 
 /// The fingerprint of everything but the inputs that results depend on.
@@ -142,27 +147,10 @@ fn key(args: &ExplainArgs, model: &Model, output: ValueId, engine: &Engine) -> R
     }
     digest.text(&format!("{:?} {:?} {:?} {:?}", model.labels, model.preprocess, model.sequences, engine.way()));
     digest.text(&format!("{:?} {:?} {:?}", output, args.target, args.layers));
-    digest.text(&format!("{} {:?} {}", args.seed.name(), args.colormap, args.percentile));
+    digest.text(&format!("{} {:?}", args.seed.name(), args.looks));
     let device = engine.device();
     digest.text(&format!("{:?} {} {} {}", device.backend, device.precision.name(), device.adapter, device.driver));
     Ok(digest.finish())
-}
-
-/// Takes the sources that an earlier run has done out of the list, and gives what it wrote of them.
-fn leave_out_done(args: &ExplainArgs, key: &str, model: &Model, sources: &mut Vec<Source>) -> Vec<Input> {
-    let mut done = resume::done(&args.out, key);
-    let mut kept = Vec::new();
-    sources.retain(|source| {
-        let Ok((name, stem, digest)) = source.identity(model) else { return true };
-        match done.remove(&name) {
-            Some(entries) if resume::holds(&entries, &digest, &stem, &args.out) => {
-                kept.extend(resume::moved(entries, &args.out));
-                false
-            }
-            _ => true,
-        }
-    });
-    kept
 }
 
 /// The output to explain.
@@ -173,92 +161,6 @@ pub fn output(network: &Network, name: Option<&str>) -> Result<ValueId> {
     };
     let found = network.outputs().iter().copied().find(|o| network.value(*o).name == name);
     Ok(found.ok_or_else(|| Usage(format!("--output {name}: the network's outputs are: {}", names())))?)
-}
-
-/// Where an item comes from.
-enum Source<'a> {
-    Sample,
-    /// A text that was given itself, and what the names of its results begin with.
-    Text(&'a str, String),
-    File(InputFile),
-    Arrays(&'a [String]),
-}
-
-impl Source<'_> {
-    fn name(&self) -> String {
-        match self {
-            Source::Sample => items::SAMPLE.to_string(),
-            Source::Text(text, _) => text.to_string(),
-            Source::File(file) => file.path.display().to_string(),
-            Source::Arrays(names) => names.join(" "),
-        }
-    }
-
-    /// What names it in the report, what its files' names begin with, and the fingerprint of its bytes.
-    fn identity(&self, model: &Model) -> Result<(String, String, String)> {
-        Ok(match self {
-            Source::Sample => (items::SAMPLE.to_string(), items::SAMPLE_STEM.to_string(), String::new()),
-            Source::File(file) => (self.name(), file.stem.clone(), Digest::of_files(&[&file.path])?),
-            Source::Text(text, stem) => {
-                let mut digest = Digest::default();
-                digest.text(text);
-                (self.name(), stem.clone(), digest.finish())
-            }
-            Source::Arrays(names) => {
-                let paths: Vec<&Path> = items::paths(names, model)?.into_iter().flatten().collect();
-                (self.name(), items::array_stem(&paths), Digest::of_files(&paths)?)
-            }
-        })
-    }
-
-    /// How many samples it holds, as far as its header tells.
-    fn samples(&self, model: &Model, fixed: Option<usize>) -> usize {
-        match self {
-            Source::Sample | Source::Text(..) => 1,
-            Source::File(file) => items::count(&file.path, model, fixed),
-            Source::Arrays(names) => {
-                let first = items::paths(names, model).ok().and_then(|paths| paths.into_iter().flatten().next());
-                first.map_or(1, |path| items::count(path, model, fixed))
-            }
-        }
-    }
-
-    fn path(&self) -> Option<&Path> {
-        match self {
-            Source::File(file) => Some(&file.path),
-            _ => None,
-        }
-    }
-
-    /// Whether it is a picture, unless the network takes texts or signals.
-    fn is_photo(&self) -> bool {
-        match self {
-            Source::Sample => true,
-            Source::File(file) => !items::is_array(&file.path),
-            Source::Arrays(_) | Source::Text(..) => false,
-        }
-    }
-}
-
-/// What there is to explain, and what was asked for but is not there.
-fn sources<'a>(args: &'a ExplainArgs, model: &Model) -> Result<(Vec<Source<'a>>, Vec<String>)> {
-    if args.inputs.is_empty() && args.texts.is_empty() {
-        return Ok((vec![Source::Sample], Vec::new()));
-    }
-    let texts = args.texts.iter().enumerate().map(|(i, text)| Source::Text(text, format!("text-{}", i + 1)));
-    let mut sources: Vec<Source> = texts.collect();
-    let named = |text: &String| items::split_name(text, &model.network).is_some();
-    let several = model.network.inputs().len() > 1 && model.sequences.is_none();
-    if args.inputs.iter().any(named) || (several && !args.inputs.is_empty()) {
-        sources.push(Source::Arrays(&args.inputs));
-        return Ok((sources, Vec::new()));
-    }
-    let expanded = expand(&args.inputs);
-    sources.extend(expanded.files.into_iter().map(Source::File));
-    if sources.is_empty() {
-        bail!("there is nothing to explain: {}", expanded.problems.join("; "));
-    }
-    Ok((sources, expanded.problems))
 }
 
 fn progress(count: usize, quiet: bool) -> ProgressBar {
@@ -279,6 +181,10 @@ struct Run<'a> {
     writer: Writer<'a>,
     report: Report,
     journal: Journal,
+    /// The page, if one is wanted.
+    page: Option<Page>,
+    /// Where each source stands.
+    places: HashMap<String, usize>,
     /// Inputs that were done before.
     left_out: usize,
     bar: ProgressBar,
@@ -298,14 +204,7 @@ impl Run<'_> {
         let mut group: Vec<Item> = Vec::new();
         let precision = self.args.device.precision();
         for source in sources {
-            let item = match (source, &self.model.sequences) {
-                (Source::Text(text, stem), Some(sequences)) => {
-                    sequences.sentence(text, stem.clone(), self.model, self.fixed, precision)
-                }
-                (Source::Sample | Source::Text(..), _) => items::sample_photo(self.model, precision),
-                (Source::File(file), _) => items::load(file, self.model, self.fixed, precision),
-                (Source::Arrays(names), _) => items::named(names, self.model, self.fixed, precision),
-            };
+            let item = source.load(self.model, self.fixed, precision);
             match item {
                 Ok(item) => group.push(item),
                 Err(error) if error.is::<Usage>() => return Err(error),
@@ -332,7 +231,11 @@ impl Run<'_> {
                 self.report.timings.samples += samples;
                 let mut first = 0;
                 for item in &group {
-                    let entries = self.writer.write(item, &explanation, first, samples)?;
+                    let (entries, gallery) = self.writer.write(item, &explanation, first, samples)?;
+                    if let Some(page) = &mut self.page {
+                        let place = self.places.get(&item.source).copied().unwrap_or(usize::MAX);
+                        page.add(place, item, &entries, &gallery, &self.writer.looks)?;
+                    }
                     first += item.samples;
                     self.journal.note(&entries)?;
                     if !self.args.quiet {
@@ -391,19 +294,20 @@ impl Run<'_> {
         self.report.failed.push(Failure { input, error });
     }
 
-    /// Writes the report, in the order of the sources' `places`.
-    fn finish(mut self, result: Result<()>, places: &HashMap<String, usize>) -> Result<ExitCode> {
+    /// Writes the report and the page, in the order of the sources.
+    fn finish(mut self, result: Result<()>) -> Result<ExitCode> {
         self.bar.finish_and_clear();
         let failed = result.is_err() || !self.report.failed.is_empty();
         self.report.status = if failed { "incomplete" } else { "complete" };
         self.report.timings.total_seconds = self.start.elapsed().as_secs_f64();
-        self.report.inputs.sort_by_key(|input| places.get(&input.input));
-        let report = self.report.write(&self.args.out);
+        self.report.inputs.sort_by_key(|input| self.places.get(&input.input));
+        let page = self.page.take().map(|page| page.finish(&self.report)).transpose();
+        let report = self.report.write(&self.args.out).and(page);
         if report.is_ok() {
             self.journal.end();
         }
         // What went wrong first is what is told.
-        result.and(report)?;
+        let page = result.and(report)?;
         if self.unconserved > WARNED {
             eprintln!("warning: {} maps hold less than a tenth or more than ten times of it", self.unconserved);
         }
@@ -414,7 +318,7 @@ impl Run<'_> {
             let seconds = self.report.timings.total_seconds;
             say(&format!(
                 "{done} explained{failures}{before} in {seconds:.1} s; {}",
-                self.args.out.join("report.json").display()
+                page.unwrap_or_else(|| self.args.out.join("report.json")).display()
             ));
         }
         Ok(ExitCode::from(u8::from(failed)))

@@ -1,6 +1,7 @@
 //! The command line. It uses the library's public interface alone.
 
 mod args;
+mod before;
 mod bench;
 mod check;
 mod devices;
@@ -8,14 +9,19 @@ mod engine;
 mod explain;
 mod files;
 mod findings;
+mod formats;
 mod inspect;
 mod items;
+mod looks;
 mod model;
+mod page;
 mod report;
 mod results;
 mod resume;
 mod run;
 mod sequences;
+mod shown;
+mod source;
 mod table;
 mod targets;
 

@@ -2,20 +2,22 @@
 
 use std::collections::HashSet;
 use std::io::Cursor;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use image::{ImageFormat, RgbImage};
-use relprop::heatmap::{SignalPlot, TextRelevance, View, html, overlay};
+use relprop::heatmap::{TextRelevance, html_with};
 use relprop::input::npy;
 use relprop::{Explanation, Network, Op, TargetExplanation, Tensor, ValueId};
 
 use super::args::ExplainArgs;
 use super::files;
+use super::formats;
 use super::items::{Item, sample_shape};
+use super::looks::{Format, LookArgs, Looks};
 use super::model::Model;
 use super::report::{Class, Conservation, Input, Target};
-use super::sequences::{Kind, Read};
+use super::shown::{Shown, Told};
 use super::slug;
 use super::targets::NamedTarget;
 
@@ -28,6 +30,7 @@ const LISTED: usize = 6;
 pub struct Writer<'a> {
     args: &'a ExplainArgs,
     model: &'a Model,
+    pub looks: Looks<'a>,
     targets: &'a [NamedTarget],
     /// Shape of the explained output without the batch.
     output: Vec<usize>,
@@ -41,26 +44,13 @@ pub struct Writer<'a> {
     color: bool,
 }
 
-/// What is said of a sample's target beside its relevance.
-struct Told {
-    target: String,
-    score: f64,
-    seed: f64,
-}
-
-impl Told {
-    fn caption(&self, relevance: &[f64]) -> String {
-        let sum: f64 = relevance.iter().sum();
-        format!("{}: {:.4}, relevance {sum:.4} of {:.4}", self.target, self.score, self.seed)
-    }
-}
-
-fn class_name(class: &Class) -> String {
+/// How a class is called.
+pub fn class_name(class: &Class) -> String {
     class.label.clone().unwrap_or_else(|| format!("class {}", class.class))
 }
 
 /// How a target is called: by its class, but a difference by both, and an outlier score by what it is.
-fn target_name(target: &str, class: &Class) -> String {
+pub fn target_name(target: &str, class: &Class) -> String {
     let says_all = target.contains("-vs-") || matches!(target, "outlier" | "inlier");
     if says_all { target.to_string() } else { class_name(class) }
 }
@@ -71,19 +61,27 @@ impl<'a> Writer<'a> {
         model: &'a Model,
         output: ValueId,
         targets: &'a [NamedTarget],
-        inputs: &[&Path],
-    ) -> Writer<'a> {
+        inputs: &[PathBuf],
+    ) -> Result<Writer<'a>> {
         let shape = &model.network.value(output).shape;
         let inputs = inputs.iter().filter_map(|p| p.canonicalize().ok()).collect();
         let output_shape = sample_shape(shape, model.network.fixed_batch(output));
         let softmax = output_shape.len() == 1 && output_shape[0] > 1 && !ends_in_activation(&model.network, output);
         let one_class = model.network.outlier_score(output).is_some();
         let color = args.color.wanted();
-        Writer { args, model, targets, output: output_shape, softmax, one_class, inputs, color }
+        let looks = Looks::new(&args.looks, model)?;
+        Ok(Writer { args, model, looks, targets, output: output_shape, softmax, one_class, inputs, color })
     }
 
-    /// Writes the files of one item, whose samples begin at `first` of the explanation's `total`.
-    pub fn write(&self, item: &Item, explanation: &Explanation, first: usize, total: usize) -> Result<Vec<Input>> {
+    /// Writes the files of one item, whose samples begin at `first` of the explanation's `total`. With what is told of it in
+    /// the report comes what there is to see, for each target.
+    pub fn write(
+        &self,
+        item: &Item,
+        explanation: &Explanation,
+        first: usize,
+        total: usize,
+    ) -> Result<(Vec<Input>, Vec<Vec<Shown>>)> {
         let output = explanation.output.to_vec::<f64>();
         let per_sample = output.len() / total.max(1);
         let mut entries: Vec<Input> = (0..item.samples)
@@ -93,97 +91,121 @@ impl<'a> Writer<'a> {
                 Input { input, digest, sample: i, top: self.top(logits), targets: Vec::new() }
             })
             .collect();
+        let own_output = part(&explanation.output, first, item.samples, total)?;
+        let mut gallery = Vec::new();
         for (named, explained) in self.targets.iter().zip(&explanation.targets) {
-            let base = if self.targets.len() > 1 { format!("{}.{}", item.stem, named.name) } else { item.stem.clone() };
-            let told: Vec<Told> = (first..first + item.samples)
-                .map(|at| {
-                    let class = self.class(&output[at * per_sample..][..per_sample], explained.chosen[at]);
-                    Told { target: target_name(&named.name, &class), score: class.logit, seed: explained.seed[at] }
-                })
-                .collect();
-            let (files, texts) = self.files(item, &base, explained, first, total, &told)?;
-            let mut texts = texts.into_iter();
-            let relevance: Vec<Vec<f64>> = explained.relevance.iter().map(Tensor::to_vec).collect();
             for (i, entry) in entries.iter_mut().enumerate() {
-                let at = first + i;
-                let sum = relevance.iter().map(|r| r[share(r.len(), at, total)].iter().sum::<f64>()).sum();
-                let logits = &output[at * per_sample..][..per_sample];
-                let conservation = explained.conservation.iter().map(|c| Conservation {
-                    layer: c.layer.clone(),
-                    op: c.op.to_string(),
-                    rule: c.rule.clone(),
-                    arriving: c.arriving[at],
-                    leaving: c.leaving[at],
-                });
-                entry.targets.push(Target {
-                    target: named.name.clone(),
-                    class: self.class(logits, explained.chosen[at]),
-                    seed: explained.seed[at],
-                    relevance_sum: sum,
-                    files: files.iter().map(|p| p.display().to_string()).collect(),
-                    text: texts.next(),
-                    conservation: conservation.collect(),
-                });
+                let logits = &output[(first + i) * per_sample..][..per_sample];
+                entry.targets.push(self.target(&named.name, logits, explained, first + i, total)?);
             }
+            let (files, shown) = self.files(item, &entries, &own_output, explained, first, total)?;
+            let files: Vec<String> = files.iter().map(|p| p.display().to_string()).collect();
+            for (i, target) in entries.iter_mut().filter_map(|entry| entry.targets.last_mut()).enumerate() {
+                target.files = files.clone();
+                target.text = shown.iter().find(|s| s.sample == i && s.text.is_some()).and_then(|s| s.text.clone());
+            }
+            gallery.push(shown);
         }
-        Ok(entries)
+        Ok((entries, gallery))
     }
 
-    /// Writes relevance and pictures for one target.
+    /// What is told of sample `at` of an explanation's `total`.
+    fn target(
+        &self,
+        name: &str,
+        logits: &[f64],
+        explained: &TargetExplanation,
+        at: usize,
+        total: usize,
+    ) -> Result<Target> {
+        let sum = |r: &Tensor| part(r, at, 1, total).map(|own| own.to_vec::<f64>().iter().sum::<f64>());
+        let conservation = explained.conservation.iter().map(|c| Conservation {
+            layer: c.layer.clone(),
+            op: c.op.to_string(),
+            rule: c.rule.clone(),
+            arriving: c.arriving[at],
+            leaving: c.leaving[at],
+        });
+        Ok(Target {
+            target: name.to_string(),
+            class: self.class(logits, explained.chosen[at]),
+            seed: explained.seed[at],
+            relevance_sum: explained.relevance.iter().map(sum).sum::<Result<f64>>()?,
+            files: Vec::new(),
+            text: None,
+            conservation: conservation.collect(),
+        })
+    }
+
+    /// What there is to see of an item that was done before, by the relevance that was written.
+    pub fn shown_before(&self, item: &Item, entries: &[Input]) -> Result<Vec<Vec<Shown>>> {
+        let mut gallery = Vec::new();
+        for (i, named) in self.targets.iter().enumerate() {
+            let targets = entries.iter().map(|entry| entry.targets.get(i).with_context(|| named.name.clone()));
+            let told: Vec<Told> = targets.map(|target| target.map(told)).collect::<Result<_>>()?;
+            let base = self.base(item, &named.name);
+            let mut all = Vec::new();
+            for (input, tensor) in item.tensors.iter().enumerate() {
+                let path = self.args.out.join(format!("{}.relevance.npy", self.name(&base, input, item.tensors.len())));
+                let relevance = npy::read(&path)?;
+                if relevance.shape() != tensor.shape() {
+                    bail!("{}: its shape is not that of what it explains, {:?}", path.display(), tensor.shape());
+                }
+                all.extend(self.looks.shown(item, input, &relevance, &told)?);
+            }
+            gallery.push(all);
+        }
+        Ok(gallery)
+    }
+
+    /// What an input's results are called, of those of `count` inputs that are not filled.
+    fn name(&self, base: &str, input: usize, count: usize) -> String {
+        let network = &self.model.network;
+        let filled = |i: usize| self.model.sequences.as_ref().is_some_and(|s| s.is_filled(i));
+        let several = (0..count).filter(|i| !filled(*i)).count() > 1;
+        if several || filled(input) {
+            format!("{base}.{}", slug(&network.value(network.inputs()[input]).name))
+        } else {
+            base.to_string()
+        }
+    }
+
+    /// What the names of an item's files for a target begin with.
+    fn base(&self, item: &Item, target: &str) -> String {
+        if self.targets.len() > 1 { format!("{}.{target}", item.stem) } else { item.stem.clone() }
+    }
+
+    /// Writes relevance and pictures for the target that is the last of `entries`.
     fn files(
         &self,
         item: &Item,
-        base: &str,
+        entries: &[Input],
+        output: &Tensor,
         explained: &TargetExplanation,
         first: usize,
         total: usize,
-        told: &[Told],
-    ) -> Result<(Vec<PathBuf>, Vec<TextRelevance>)> {
-        let mut texts = Vec::new();
+    ) -> Result<(Vec<PathBuf>, Vec<Shown>)> {
+        let targets: Vec<&Target> = entries.iter().filter_map(|entry| entry.targets.last()).collect();
+        let told: Vec<Told> = targets.iter().map(|target| told(target)).collect();
+        let base = self.base(item, targets.first().map_or("", |t| &t.target));
+        let mut all = Vec::new();
         let mut files = Files { writer: self, written: Vec::new() };
-        let network = &self.model.network;
-        let filled = |i: usize| self.model.sequences.as_ref().is_some_and(|s| s.is_filled(i));
-        let several = (0..explained.relevance.len()).filter(|i| !filled(*i)).count() > 1;
+        let count = explained.relevance.len();
         let mut arrays = Vec::new();
         for (i, relevance) in explained.relevance.iter().enumerate() {
-            let name = if several || filled(i) {
-                format!("{base}.{}", slug(&network.value(network.inputs()[i]).name))
-            } else {
-                base.to_string()
-            };
+            let name = self.name(&base, i, count);
             let relevance = part(relevance, first, item.samples, total)?;
-            match (&item.read, &self.model.sequences) {
-                (Some(read), Some(sequences)) if sequences.input == i => match (read, &sequences.kind) {
-                    (Read::Texts(encoded), Kind::Text(input)) => {
-                        let values = relevance.to_vec::<f64>();
-                        for ((sample, text), told) in encoded.iter().enumerate().zip(told) {
-                            let own = &values[share(values.len(), sample, item.samples)];
-                            texts.push(input.relevance(text, own, &told.target, told.score, told.seed)?);
-                        }
-                        let page = html(&item.source, &texts, self.args.colormap);
-                        files.add(&format!("{name}.html"), page.as_bytes())?;
-                        let json = serde_json::to_string_pretty(&texts).context("json")? + "\n";
-                        files.add(&format!("{name}.json"), json.as_bytes())?;
-                    }
-                    (Read::Signal(encoded), Kind::Signal(input)) => {
-                        let values = relevance.to_vec::<f64>();
-                        for (sample, told) in told.iter().enumerate() {
-                            let own = &values[share(values.len(), sample, item.samples)];
-                            let part = input.relevance(encoded, sample, own)?;
-                            let name = if item.samples > 1 { format!("{name}.{sample}") } else { name.clone() };
-                            let scale = View::Signal(part.relevance.clone()).scale(self.args.percentile);
-                            let plot = SignalPlot::new(&part.values, &part.relevance)?;
-                            let rate = encoded.sample_rate.map_or(0.0, f64::from);
-                            let plot = plot.sample_rate(rate).start(part.start as f64).caption(told.caption(own));
-                            self.plot(&name, &plot, scale, &mut files)?;
-                        }
-                    }
-                    _ => bail!("{}: what was read is not what the network takes", item.source),
-                },
-                (Some(_), _) if filled(i) => {}
-                _ => self.pictures(item, &name, i, &relevance, told, &mut files)?,
+            let shown = self.looks.shown(item, i, &relevance, &told)?;
+            files.texts(&item.source, &name, &shown, &self.looks)?;
+            for one in &shown {
+                files.shown(&one.stem(&name), one, &self.looks)?;
             }
-            arrays.push((format!("{name}.relevance.npy"), relevance));
+            all.extend(shown);
+            arrays.push((name, relevance));
+        }
+        if self.args.looks.wants(Format::Npz) {
+            let archive = self.archive(item, &base, output, &targets, &arrays)?;
+            files.add(&format!("{base}.npz"), &formats::npz(&archive)?)?;
         }
         let mut names = HashSet::new();
         for (layer, relevance) in &explained.layers {
@@ -191,71 +213,37 @@ impl<'a> Writer<'a> {
             while !names.insert(name.to_lowercase()) {
                 name.push('_');
             }
-            arrays.push((format!("{base}.{name}.relevance.npy"), part(relevance, first, item.samples, total)?));
+            arrays.push((format!("{base}.{name}"), part(relevance, first, item.samples, total)?));
         }
-        for (name, relevance) in arrays {
-            files.add(&name, &npy::encode(&relevance))?;
-        }
-        Ok((files.written, texts))
-    }
-
-    /// A plot, as picture and as drawing.
-    fn plot(&self, name: &str, plot: &SignalPlot, scale: f64, files: &mut Files) -> Result<()> {
-        files.picture(&format!("{name}.plot.png"), &plot.png(self.args.colormap, scale))?;
-        files.add(&format!("{name}.plot.svg"), plot.svg(self.args.colormap, scale).as_bytes())
-    }
-
-    /// Pictures of each sample of one input's relevance; none when its shape has none.
-    fn pictures(
-        &self,
-        item: &Item,
-        name: &str,
-        input: usize,
-        relevance: &Tensor,
-        told: &[Told],
-        files: &mut Files,
-    ) -> Result<()> {
-        let shape = relevance.shape();
-        let preprocess = self.model.preprocess.as_ref().ok();
-        let channels_last = preprocess.is_some_and(|p| p.channels_last());
-        let rows = shape.first().copied().unwrap_or(0);
-        let values = relevance.to_vec::<f64>();
-        let signal = item.tensors[input].to_vec::<f64>();
-        for row in 0..rows {
-            let range = share(values.len(), row, rows);
-            let view = match View::of(&values[range.clone()], &shape[1..], channels_last) {
-                Ok(Some(view)) => view,
-                Ok(None) => {
-                    eprintln!("note: {}: there is no picture of relevance of shape {shape:?}", item.source);
-                    return Ok(());
-                }
-                Err(error) => {
-                    eprintln!("warning: {}: no picture: {error}", item.source);
-                    continue;
-                }
-            };
-            let name = if rows > 1 { format!("{name}.{row}") } else { name.to_string() };
-            let scale = view.scale(self.args.percentile);
-            let colors = self.args.colormap;
-            files.picture(&format!("{name}.png"), &view.render(colors, scale))?;
-            let over = match &view {
-                View::Image(map) => {
-                    let photo = item.photo.clone().or_else(|| self.model.told()?.invert(&signal[range.clone()]));
-                    photo.map(|photo| overlay(&photo, map, colors, scale))
-                }
-                View::Signal(map) => {
-                    let plot = SignalPlot::new(&signal[range.clone()], map)?;
-                    let caption = told.get(row).filter(|_| rows == item.samples).map(|t| t.caption(map.values()));
-                    self.plot(&name, &plot.caption(caption.unwrap_or_default()), scale, files)?;
-                    None
-                }
-                View::Video(_) => None,
-            };
-            if let Some(over) = over {
-                files.picture(&format!("{name}.overlay.png"), &over)?;
+        if self.args.looks.wants(Format::Npy) {
+            for (name, relevance) in arrays {
+                files.add(&format!("{name}.relevance.npy"), &npy::encode(&relevance))?;
             }
         }
-        Ok(())
+        Ok((files.written, all))
+    }
+
+    /// Relevance beside what it explains: arrays of as many samples as the item has.
+    fn archive(
+        &self,
+        item: &Item,
+        base: &str,
+        output: &Tensor,
+        targets: &[&Target],
+        relevance: &[(String, Tensor)],
+    ) -> Result<Vec<(String, Tensor)>> {
+        let mut arrays = Vec::new();
+        for ((name, relevance), input) in relevance.iter().zip(&item.tensors) {
+            let own = name.strip_prefix(base).unwrap_or_default();
+            arrays.push((format!("relevance{own}"), relevance.clone()));
+            arrays.push((format!("input{own}"), input.clone()));
+        }
+        let classes = targets.iter().map(|t| i64::try_from(t.class.class)).collect::<Result<Vec<_>, _>>()?;
+        arrays.push(("output".to_string(), output.clone()));
+        arrays.push(("target".to_string(), Tensor::from_i64([targets.len()], classes)?));
+        let seeds = targets.iter().map(|t| t.seed).collect();
+        arrays.push(("seed".to_string(), Tensor::from_f64([targets.len()], seeds)?));
+        Ok(arrays)
     }
 
     /// The largest values of a sample's output.
@@ -294,6 +282,12 @@ impl<'a> Writer<'a> {
         Some(format!("({})", position.join(", ")))
     }
 
+    /// A text for the terminal.
+    fn words(&self, text: &TextRelevance) -> String {
+        let shades = self.looks.look.text_shades(text).ok().filter(|_| self.color);
+        shades.map_or_else(|| text.plain(), |shades| text.ansi_with(&shades))
+    }
+
     /// What is said of an item on the terminal.
     pub fn summary(&self, item: &Item, entries: &[Input]) -> String {
         let mut text = String::new();
@@ -318,7 +312,7 @@ impl<'a> Writer<'a> {
                     target.seed
                 ));
                 if let Some(words) = &target.text {
-                    let line = if self.color { words.ansi(self.args.colormap) } else { words.plain() };
+                    let line = self.words(words);
                     text.push_str(&format!("\n  {:<10}{line}\n  {:<10}{}", "", "words", words.strongest()));
                 }
             }
@@ -345,16 +339,16 @@ fn ends_in_activation(network: &Network, output: ValueId) -> bool {
     network.producer(output).is_some_and(|node| matches!(node.op, Op::Activation(_)))
 }
 
-/// Where sample `i` of `total` lies in `len` values.
-fn share(len: usize, i: usize, total: usize) -> std::ops::Range<usize> {
-    let one = len / total.max(1);
-    i * one..(i + 1) * one
-}
-
 /// The rows of some of `total` samples.
 fn part(tensor: &Tensor, first: usize, count: usize, total: usize) -> Result<Tensor> {
     let rows = tensor.shape().first().copied().unwrap_or(0) / total.max(1);
     Ok(tensor.rows(first * rows, (first + count) * rows)?)
+}
+
+/// What is said of a target beside its relevance.
+fn told(target: &Target) -> Told {
+    let name = target_name(&target.target, &target.class);
+    Told { target: name, score: target.class.logit, seed: target.seed }
 }
 
 /// Files written for an item and a target.
@@ -378,5 +372,64 @@ impl Files<'_, '_> {
         let mut bytes = Cursor::new(Vec::new());
         picture.write_to(&mut bytes, ImageFormat::Png).with_context(|| name.to_string())?;
         self.add(name, bytes.get_ref())
+    }
+
+    /// The texts of an item, if it has some.
+    fn texts(&mut self, source: &str, name: &str, shown: &[Shown], looks: &Looks) -> Result<()> {
+        let texts: Vec<TextRelevance> = shown.iter().filter_map(|s| s.text.clone()).collect();
+        if texts.is_empty() {
+            return Ok(());
+        }
+        self.add(&format!("{name}.html"), html_with(source, &texts, &looks.look)?.as_bytes())?;
+        let json = serde_json::to_string_pretty(&texts).context("json")? + "\n";
+        self.add(&format!("{name}.json"), json.as_bytes())
+    }
+
+    /// Pictures and plots of one sample.
+    fn shown(&mut self, name: &str, shown: &Shown, looks: &Looks) -> Result<()> {
+        let LookArgs { contour, mask, smooth, .. } = looks.args;
+        let png = looks.args.wants(Format::Png);
+        if let Some(scene) = shown.scene.as_ref().filter(|_| png) {
+            let titled = |picture, shades| looks.titled(picture, &shown.caption, shades);
+            self.picture(&format!("{name}.png"), &titled(scene.heatmap()?, Some(&scene.shades)))?;
+            if let Some(over) = scene.overlay()? {
+                self.picture(&format!("{name}.overlay.png"), &titled(over, Some(&scene.shades)))?;
+            }
+            if let (Some(photo), Some(percent)) = (&scene.photo, contour) {
+                let outlined = scene.shades.contour(photo, &scene.sum()?, *percent, *smooth)?;
+                self.picture(&format!("{name}.contour.png"), &titled(outlined, None))?;
+            }
+            if let (Some(photo), Some(percent)) = (&scene.photo, mask) {
+                let masked = scene.shades.masked(photo, &scene.sum()?, *percent, *smooth)?;
+                self.picture(&format!("{name}.masked.png"), &titled(masked, None))?;
+            }
+        }
+        if let Some(signal) = &shown.signal {
+            if png {
+                let picture = looks.plot(signal, &shown.caption, |plot, shades| plot.png_with(shades))?;
+                self.picture(&format!("{name}.plot.png"), &picture)?;
+            }
+            if looks.args.wants(Format::Svg) {
+                let drawing = looks.plot(signal, &shown.caption, |plot, shades| plot.svg_with(shades))?;
+                self.add(&format!("{name}.plot.svg"), drawing.as_bytes())?;
+            }
+        }
+        self.planes(name, shown, looks)
+    }
+
+    /// Its relevance as pictures of numbers.
+    fn planes(&mut self, name: &str, shown: &Shown, looks: &Looks) -> Result<()> {
+        let maps = match (&shown.scene, &shown.signal) {
+            (Some(scene), _) => scene.maps(),
+            (None, Some(signal)) => vec![&signal.relevance],
+            (None, None) => return Ok(()),
+        };
+        if looks.args.wants(Format::Png16) {
+            self.add(&format!("{name}.16bit.png"), &formats::png16(&maps)?)?;
+        }
+        if looks.args.wants(Format::Tiff) {
+            self.add(&format!("{name}.tiff"), &formats::tiff(&maps).with_context(|| name.to_string())?)?;
+        }
+        Ok(())
     }
 }
