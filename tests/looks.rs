@@ -244,7 +244,10 @@ fn formats() {
     assert_eq!(array("relevance"), npy::read(out.join("photo.relevance.npy")).unwrap());
     let input = array("input");
     // Red of the first pixel.
-    assert_eq!((input.shape(), input.get(0)), (&[1, 3, 4, 4][..], Some(f64::from(20.0f32 * 0.003_921_568_6))));
+    assert_eq!(
+        (input.shape(), input.get(0)),
+        (&[1, 3, 4, 4][..], Some(f64::from((20.0 * 0.003_921_568_627_450_98) as f32)))
+    );
     assert_eq!(array("output").shape(), [1, 2]);
     assert!(matches!(array("target").data(), Data::I64(class) if class[..] == [1]));
     assert_eq!(array("seed").get(0), array("output").get(1));
@@ -280,7 +283,7 @@ fn options_that_make_no_sense_are_refused() {
         (&["--sign", "plus"], "there is no sign"),
         (&["--overlay-strength", "1.5"], "from 0 to 1"),
         (&["--contour", "101"], "from 0 to 100"),
-        (&["--mask", "-1"], "--mask"),
+        (&["--mask=-1"], "from 0 to 100"),
         (&["--smooth", "1e9"], "from 0 to 1000"),
         (&["--format", "bmp"], "png16"),
         (&["--colormap", "jet"], "there is no colour map"),

@@ -58,7 +58,7 @@ impl Looks<'_> {
     pub fn shown(&self, item: &Item, input: usize, relevance: &Tensor, told: &[Told]) -> Result<Vec<Shown>> {
         match (&item.read, &self.model.sequences) {
             (Some(read), Some(sequences)) if sequences.input == input => {
-                self.sequence(item, input, (read, &sequences.kind), relevance, told)
+                self.sequence(item, (read, &sequences.kind), relevance, told)
             }
             (Some(_), Some(sequences)) if sequences.is_filled(input) => Ok(Vec::new()),
             _ => Ok(self.array(item, input, relevance, told)),
@@ -66,14 +66,7 @@ impl Looks<'_> {
     }
 
     /// Words or windows of what was read.
-    fn sequence(
-        &self,
-        item: &Item,
-        input: usize,
-        what: (&Read, &Kind),
-        relevance: &Tensor,
-        told: &[Told],
-    ) -> Result<Vec<Shown>> {
+    fn sequence(&self, item: &Item, what: (&Read, &Kind), relevance: &Tensor, told: &[Told]) -> Result<Vec<Shown>> {
         let values = relevance.to_vec::<f64>();
         let mut all = Vec::new();
         for (sample, told) in told.iter().enumerate() {

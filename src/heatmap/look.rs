@@ -10,6 +10,8 @@ use crate::text::nearest;
 /// How many even shares of the seed get the strongest colour, unless told otherwise.
 const SHARES: f64 = 16.0;
 
+const NONE_NAMED: &str = "no channel is named: give at least one";
+
 /// How relevance is to be looked at. The default is what `relprop explain` writes without options.
 ///
 /// ```
@@ -142,6 +144,9 @@ impl Look {
         let wanted: Vec<usize> = match (&self.channels, &whole) {
             (ChannelMaps::Sum, _) | (ChannelMaps::Each, View::Signal(_)) => return Ok(vec![(None, whole)]),
             (ChannelMaps::Each, _) => (0..count).collect(),
+            (ChannelMaps::Only(channels), _) if channels.is_empty() => {
+                return Err(Error::Input(NONE_NAMED.to_string()));
+            }
             (ChannelMaps::Only(channels), _) => channels.clone(),
         };
         let of = |channels: &[usize]| {
@@ -236,7 +241,7 @@ pub fn pick_channels(
     let axis = channel_axis(shape, channels_last);
     let count = axis.map_or(1, |axis| shape[axis]);
     if channels.is_empty() {
-        return Err(Error::Input("no channel is named".to_string()));
+        return Err(Error::Input(NONE_NAMED.to_string()));
     }
     if let Some(channel) = channels.iter().find(|channel| **channel >= count) {
         return Err(Error::Input(format!("there is no channel {channel}: they are 0 to {}", count.saturating_sub(1))));

@@ -379,17 +379,17 @@ mod tests {
 
     #[test]
     fn smoothing_joins_what_is_near() {
-        let mut values = vec![0.0; 81];
-        // A checkerboard in the middle, a single pixel far from it that is stronger than any of it.
-        (0..81)
-            .filter(|i| i % 2 == 0 && (2..7).contains(&(i % 9)) && (2..7).contains(&(i / 9)))
-            .for_each(|i| values[i] = 1.0);
-        values[8] = 2.0;
-        let photo = RgbImage::from_pixel(9, 9, Rgb([200; 3]));
-        let masked = |smooth| fixed(Look::default()).masked(&photo, &map(9, &values), 10.0, smooth).unwrap();
+        let mut values = vec![0.0; 225];
+        // A checkerboard, and a single pixel far from it and from the border that is stronger than any of it.
+        for i in (0..225).filter(|i| i % 2 == 0 && (2..7).contains(&(i % 15)) && (2..7).contains(&(i / 15))) {
+            values[i] = 1.0;
+        }
+        values[11 * 15 + 11] = 2.0;
+        let photo = RgbImage::from_pixel(15, 15, Rgb([200; 3]));
+        let masked = |smooth| fixed(Look::default()).masked(&photo, &map(15, &values), 10.0, smooth).unwrap();
         let seen = |picture: &RgbImage, x, y| picture.get_pixel(x, y).0 == [200; 3];
-        assert!(seen(&masked(0.0), 8, 0) && !seen(&masked(0.0), 4, 3));
-        assert!(!seen(&masked(1.5), 8, 0) && seen(&masked(1.5), 4, 3));
+        assert!(seen(&masked(0.0), 11, 11) && !seen(&masked(0.0), 4, 3));
+        assert!(!seen(&masked(1.5), 11, 11) && seen(&masked(1.5), 4, 3));
     }
 
     #[test]
