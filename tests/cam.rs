@@ -111,7 +111,8 @@ fn naive(network: &Network, x: &Tensor, class: usize) -> Vec<f64> {
     let weights = dense.weight.to_vec::<f64>();
     let (channels, positions) = (shape[1], shape[2..].iter().product::<usize>());
     let alpha = |k: usize| -> f64 {
-        (0..positions).map(|p| weights[class * channels * positions + k * positions + p]).sum::<f64>() / positions as f64
+        (0..positions).map(|p| weights[class * channels * positions + k * positions + p]).sum::<f64>()
+            / positions as f64
     };
     (0..positions).map(|p| (0..channels).map(|k| alpha(k) * a[k * positions + p]).sum::<f64>().max(0.0)).collect()
 }
@@ -195,9 +196,7 @@ fn channels_may_come_last_and_axes_may_be_added() {
     inner(&mut net, moved);
     let network = net.build().unwrap();
     let values = x.to_vec::<f64>();
-    let last: Vec<f64> = (0..192)
-        .map(|i| values[i / 96 * 96 + i % 2 * 48 + i % 96 / 2])
-        .collect();
+    let last: Vec<f64> = (0..192).map(|i| values[i / 96 * 96 + i % 2 * 48 + i % 96 / 2]).collect();
     let last = Tensor::from_f64([2, 8, 6, 2], last).unwrap();
     let found = explain(&network, "grad-cam", &last, Target::Index(0));
     let first: Vec<f64> = (0..192).map(|i| found[i / 96 * 96 + i % 48 * 2 + i / 48 % 2]).collect();
@@ -276,9 +275,8 @@ fn any_layer_by_its_name() {
     let values = x.to_vec::<f64>();
     let want: Vec<f64> = (0..96)
         .map(|i| {
-            let sum: f64 = (0..2)
-                .map(|c| gradient[c * 48..][..48].iter().sum::<f64>() / 48.0 * values[c * 48 + i % 48])
-                .sum();
+            let sum: f64 =
+                (0..2).map(|c| gradient[c * 48..][..48].iter().sum::<f64>() / 48.0 * values[c * 48 + i % 48]).sum();
             sum.max(0.0) / 2.0
         })
         .collect();

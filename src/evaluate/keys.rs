@@ -7,15 +7,32 @@ use super::{Fill, Flipping, FlippingKind, Order, Road};
 use crate::error::{Error, Result};
 use crate::text::nearest;
 
+/// What stands for a default that depends on the input.
+const AUTO: &str = "auto";
+/// The largest count.
+const MOST: usize = 1_000_000;
+
+/// Counts as they are read, with slashes between them.
+pub(super) struct Counts<'a>(pub &'a [usize]);
+
+impl fmt::Display for Counts<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str(AUTO);
+        }
+        self.0.iter().enumerate().try_for_each(|(i, n)| write!(f, "{}{n}", if i == 0 { "" } else { "/" }))
+    }
+}
+
 /// The parameters of a metric; `text` is the whole of it, for messages.
-struct Keys<'a> {
+pub(super) struct Keys<'a> {
     text: &'a str,
     pairs: Vec<(&'a str, &'a str)>,
 }
 
 impl<'a> Keys<'a> {
     /// `key=value,…`, each key one of `known` and given once.
-    fn parse(text: &'a str, parameters: &'a str, known: &[&str]) -> Result<Keys<'a>> {
+    pub fn parse(text: &'a str, parameters: &'a str, known: &[&str]) -> Result<Keys<'a>> {
         let mut keys = Keys { text, pairs: Vec::new() };
         for part in parameters.split(',').map(str::trim).filter(|part| !part.is_empty()) {
             let Some((key, value)) = part.split_once('=') else {
@@ -46,14 +63,48 @@ impl<'a> Keys<'a> {
     }
 
     /// A value that is right, or the default.
-    fn value<T: FromStr>(&self, key: &str, default: T, right: impl Fn(&T) -> bool, what: &str) -> Result<T> {
+    pub fn value<T: FromStr>(&self, key: &str, default: T, right: impl Fn(&T) -> bool, what: &str) -> Result<T> {
         let Some(text) = self.get(key) else { return Ok(default) };
         let value = text.parse().ok().filter(right);
         value.ok_or_else(|| self.wrong(&format!("{key}={text} is not {what}")))
     }
 
-    fn count(&self, key: &str, default: usize) -> Result<usize> {
-        self.value(key, default, |n| (1..=1_000_000).contains(n), "a whole number from 1 to 1000000")
+    /// A whole number from `least` up.
+    pub fn count(&self, key: &str, least: usize, default: usize) -> Result<usize> {
+        let what = format!("a whole number from {least} to {MOST}");
+        self.value(key, default, |n| (least..=MOST).contains(n), &what)
+    }
+
+    /// A whole number from 1 up; `auto` is none, for what is right for the input.
+    pub fn count_or_auto(&self, key: &str, default: Option<usize>) -> Result<Option<usize>> {
+        match self.get(key) {
+            None => Ok(default),
+            Some(AUTO) => Ok(None),
+            Some(_) => Ok(Some(self.count(key, 1, 1)?)),
+        }
+    }
+
+    /// Whole numbers from 1 up, with slashes between them; `auto`, the default, is none.
+    pub fn counts(&self, key: &str) -> Result<Vec<usize>> {
+        let Some(text) = self.get(key).filter(|text| *text != AUTO) else { return Ok(Vec::new()) };
+        let count = |part: &str| part.parse().ok().filter(|n| (1..=MOST).contains(n));
+        let counts: Option<Vec<usize>> = text.split('/').map(count).collect();
+        let what = format!("whole numbers from 1 to {MOST} with / between them, or {AUTO}");
+        counts.ok_or_else(|| self.wrong(&format!("{key}={text} is not {what}")))
+    }
+
+    /// Any number, or with `positive` one above 0.
+    pub fn number(&self, key: &str, positive: bool, default: f64) -> Result<f64> {
+        let what = if positive { "a number above 0" } else { "a number" };
+        self.value(key, default, |v| v.is_finite() && (*v > 0.0 || !positive), what)
+    }
+
+    /// One of some words; the first is the default.
+    pub fn word<T: Copy + Default>(&self, key: &str, words: &[(&str, T)]) -> Result<T> {
+        let Some(text) = self.get(key) else { return Ok(words.first().map_or(T::default(), |w| w.1)) };
+        let names = || words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
+        let found = words.iter().find(|(word, _)| *word == text).map(|w| w.1);
+        found.ok_or_else(|| self.wrong(&format!("{key}={text} is none of {}", names())))
     }
 
     fn order(&self, default: Order) -> Result<Order> {
@@ -89,16 +140,11 @@ impl Flipping {
     pub(super) fn parse(kind: FlippingKind, text: &str, parameters: &str) -> Result<Flipping> {
         let keys = Keys::parse(text, parameters, &["size", "order", "steps", "upto", "fill", "normalised"])?;
         let usual = kind.usual();
-        let size = match keys.get("size") {
-            None => usual.size,
-            Some("auto") => None,
-            Some(_) => Some(keys.count("size", 1)?),
-        };
         Ok(Flipping {
             kind,
-            size,
+            size: keys.count_or_auto("size", usual.size)?,
             order: keys.order(usual.order)?,
-            steps: keys.count("steps", usual.steps)?,
+            steps: keys.count("steps", 1, usual.steps)?,
             upto: keys.value("upto", usual.upto, |share| *share > 0.0 && *share <= 1.0, "a share above 0, up to 1")?,
             fill: keys.fill(usual.fill)?,
             normalised: keys.value("normalised", usual.normalised, |_| true, "true or false")?,
@@ -121,8 +167,13 @@ impl Road {
 impl fmt::Display for Flipping {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Flipping { kind, size, order, steps, upto, fill, normalised } = self;
-        let size = size.map_or("auto".to_string(), |size| size.to_string());
-        write!(f, "{}:size={size},order={},steps={steps},upto={upto},fill={fill},", kind.name(), order.name())?;
+        write!(
+            f,
+            "{}:size={},order={},steps={steps},upto={upto},fill={fill},",
+            kind.name(),
+            Counts(size.as_slice()),
+            order.name()
+        )?;
         write!(f, "normalised={normalised}")
     }
 }

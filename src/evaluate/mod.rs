@@ -26,25 +26,36 @@
 //! ```
 
 mod complexity;
+mod conservation;
+mod faithfulness;
 mod fill;
 mod flipping;
+mod infidelity;
 mod inpaint;
 mod keys;
+mod localisation;
 mod order;
 mod parse;
 mod plane;
+mod randomisation;
 mod remove;
 mod road;
+mod robustness;
+mod similarity;
 
 use crate::error::{Error, Result};
 use crate::methods::{Method, Runner};
 use crate::tensor::Tensor;
 
+pub use faithfulness::Subsets;
 pub use fill::Fill;
 pub use flipping::{Flipping, FlippingKind};
+pub use infidelity::{Change, Infidelity};
+pub use localisation::BoundingBox;
 pub use order::Order;
 pub use parse::NAMES;
 pub use plane::Plane;
+pub use randomisation::{LayerOrder, NewWeights, Randomisation};
 pub use road::Road;
 
 /// A way to measure explanations.
@@ -61,6 +72,65 @@ pub enum Metric {
     Flipping(Flipping),
     /// Remove and debias (Rong et al. 2022): the same with holes that the network does not take for an edge.
     Road(Road),
+    /// Pearson's correlation, over random subsets of positions, between the sum of the relevance in a subset and the drop of the
+    /// score when the subset's values become a baseline (Bhatt et al. 2020). NaN where one of both is the same for all subsets.
+    FaithfulnessCorrelation {
+        /// How many positions a subset has: the square root of their number by default, 224 of 224×224.
+        size: Option<usize>,
+        /// The subsets: by default 100, with the baseline 0.
+        subsets: Subsets,
+    },
+    /// The mean of that correlation over several sizes of subsets (Ancona et al. 2018). The curve has the correlation for each.
+    SensitivityN {
+        /// The sizes: by default five, evenly on a logarithmic scale from 1 to four fifths of the positions.
+        sizes: Vec<usize>,
+        /// The subsets of each size: by default 100, with the baseline 0.
+        subsets: Subsets,
+    },
+    /// `E[(Iᵀφ − (f(x) − f(x − I)))²]` over random changes I of the input (Yeh et al. 2019); scaled, with βφ in the place of φ,
+    /// β = `E[Iᵀφ (f(x) − f(x − I))] / E[(Iᵀφ)²]`.
+    ///
+    /// φ are slopes of f. Methods whose values are parts R of f have `φ = R / (x − b)`: a square of values that become b takes
+    /// the sum of their R. (With [`Change::Noise`] a value that is b itself has `φ = R`.) LRP's parts are of the explained value:
+    /// [`ScoreOf::Logit`] or scaling suits them.
+    Infidelity(Infidelity),
+    /// The largest `‖R(x + δ) − R(x)‖ / ‖R(x)‖` of random δ (Yeh et al. 2019, who do not divide; so do Captum and Quantus). The
+    /// class stays. NaN for a map of zeros.
+    MaxSensitivity {
+        /// How large δ can be at each value, as a share of the sample's largest value less its smallest: 0.02 by default.
+        radius: f64,
+        /// How many δ: 10 by default.
+        runs: usize,
+    },
+    /// Whether the position of the largest relevance, summed over channels, is inside the truth or near it (Zhang et al. 2018): 1
+    /// or 0. Where several have it, the share of them. NaN where the truth is empty.
+    PointingGame {
+        /// The largest distance that counts, in positions: 0 by default, 15 in the paper.
+        tolerance: usize,
+    },
+    /// The share of the positive relevance, summed over channels, that is inside the truth (Arras et al. 2022: relevance mass
+    /// accuracy). NaN where the truth is empty or no relevance positive.
+    RelevanceMass,
+    /// Of the K positions of the largest relevance, summed over channels, the share that is inside the truth, which has K
+    /// positions (Arras et al. 2022: relevance rank accuracy). Positions that tie for the last places share them. NaN where the
+    /// truth is empty.
+    RelevanceRank,
+    /// How alike a map and those of the network with random weights in some layers are (Adebayo et al. 2018): the mean over the
+    /// steps of three similarities, Spearman's rank correlation of the magnitudes and of the values, and the structural similarity
+    /// (of pictures and signals, channels summed). The curve has the first, from 1 before any step on. A map that has become the
+    /// same everywhere counts as 0. NaN where the original is such a map.
+    ///
+    /// And the rise of the entropy of a histogram of the map (100 bins from its smallest to its largest value) from the network to
+    /// that of the last step, as a share (Hedström et al. 2024: efficient MPRT), where that has all weights random.
+    ModelRandomisation(Randomisation),
+    /// How alike a map and that of another class are (Sixt et al. 2020): the same three similarities, the mean over classes.
+    RandomLogit {
+        /// How many other classes, at random: 1 by default.
+        runs: usize,
+    },
+    /// `Σ R / f`, f being the explained value, whatever scores are; and how far from 1 it is. NaN for methods whose relevance is
+    /// not meant to add up to f.
+    Conservation,
 }
 
 /// Which values of a metric are good.
@@ -142,13 +212,24 @@ impl Default for Settings {
 /// What a metric says of a sample.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Score {
-    /// A value for each of the metric's [`Metric::values`].
+    /// A value for each of the metric's [`Metric::values`]. NaN where the metric does not apply to the sample, as it says:
+    /// leave the sample out of means, and tell how many were.
     pub values: Vec<f64>,
-    /// What they sum up, if there is such: the score after each step, from before the first on.
+    /// What they sum up, if there is such: the score after each step, from before the first on, or what the metric says. NaN as
+    /// in the values.
     pub curve: Vec<f64>,
 }
 
+/// What maps are compared by.
+const SIMILARITIES: [(&str, Better); 3] =
+    [("spearman-magnitudes", Better::Lower), ("spearman", Better::Lower), ("ssim", Better::Lower)];
+
 impl Metric {
+    /// Whether it needs [`Subject::truth`].
+    pub fn needs_truth(&self) -> bool {
+        matches!(self, Metric::PointingGame { .. } | Metric::RelevanceMass | Metric::RelevanceRank)
+    }
+
     /// The names of the values that it gives for a sample, and which are good.
     pub fn values(&self) -> Vec<(&'static str, Better)> {
         match self {
@@ -156,6 +237,18 @@ impl Metric {
             Metric::Complexity => vec![("complexity", Better::Lower)],
             Metric::Flipping(flipping) => flipping.values(),
             Metric::Road(road) => road.values(),
+            Metric::FaithfulnessCorrelation { .. } => vec![("correlation", Better::Higher)],
+            Metric::SensitivityN { .. } => vec![("correlation", Better::Higher)],
+            Metric::Infidelity(_) => vec![("infidelity", Better::Lower)],
+            Metric::MaxSensitivity { .. } => vec![("max-sensitivity", Better::Lower)],
+            Metric::PointingGame { .. } => vec![("hit", Better::Higher)],
+            Metric::RelevanceMass => vec![("mass", Better::Higher)],
+            Metric::RelevanceRank => vec![("rank", Better::Higher)],
+            Metric::ModelRandomisation(_) => {
+                SIMILARITIES.into_iter().chain([("entropy-rise", Better::Higher)]).collect()
+            }
+            Metric::RandomLogit { .. } => SIMILARITIES.to_vec(),
+            Metric::Conservation => vec![("conserved", Better::Neither), ("off", Better::Lower)],
         }
     }
 
@@ -169,13 +262,42 @@ impl Metric {
         let map = subject.map.to_vec::<f64>();
         let rows = map.chunks((map.len() / samples).max(1));
         let one = |value: f64| Score { values: vec![value], curve: Vec::new() };
-        Ok(match self {
-            Metric::Sparseness => rows.map(|row| one(complexity::gini(row))).collect(),
-            Metric::Complexity => rows.map(|row| one(complexity::entropy(row))).collect(),
-            Metric::Flipping(flipping) => flipping.measure(runner, subject, settings)?,
-            Metric::Road(road) => road.measure(runner, subject, settings)?,
-        })
+        let found = match self {
+            Metric::Sparseness => rows.map(complexity::gini).collect(),
+            Metric::Complexity => rows.map(complexity::entropy).collect(),
+            Metric::Flipping(flipping) => return flipping.measure(runner, subject, settings),
+            Metric::Road(road) => return road.measure(runner, subject, settings),
+            Metric::FaithfulnessCorrelation { size, subsets } => {
+                faithfulness::correlation(*size, *subsets, runner, subject, settings)?
+            }
+            Metric::SensitivityN { sizes, subsets } => {
+                let curves = faithfulness::by_size(sizes, *subsets, runner, subject, settings)?;
+                return Ok(curves.into_iter().map(|curve| Score { values: vec![mean(&curve)], curve }).collect());
+            }
+            Metric::Infidelity(infidelity) => infidelity.measure(runner, subject, settings)?,
+            Metric::MaxSensitivity { radius, runs } => {
+                robustness::largest_change(*radius, *runs, runner, subject, settings.seed)?
+            }
+            Metric::PointingGame { tolerance } => localisation::pointing(*tolerance, subject, settings)?,
+            Metric::RelevanceMass => localisation::mass(subject, settings)?,
+            Metric::RelevanceRank => localisation::rank(subject, settings)?,
+            Metric::ModelRandomisation(randomisation) => return randomisation.measure(runner, subject, settings),
+            Metric::RandomLogit { runs } => {
+                let found = randomisation::other_classes(*runs, runner, subject, settings)?;
+                return Ok(found.into_iter().map(|values| Score { values: values.to_vec(), curve: vec![] }).collect());
+            }
+            Metric::Conservation => {
+                let found = conservation::shares(runner, subject)?;
+                return Ok(found.into_iter().map(|values| Score { values: values.to_vec(), curve: vec![] }).collect());
+            }
+        };
+        Ok(found.into_iter().map(one).collect())
     }
+}
+
+/// The mean; NaN if one of the values is.
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
 }
 
 impl Subject<'_> {

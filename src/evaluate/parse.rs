@@ -3,29 +3,58 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{Flipping, FlippingKind, Metric, Road};
+use super::keys::{Counts, Keys};
+use super::{Change, Flipping, FlippingKind, Infidelity, LayerOrder, Metric, NewWeights, Randomisation, Road, Subsets};
 use crate::error::{Error, Result};
 use crate::text::nearest;
 
 /// Their names.
-pub const NAMES: [&str; 8] = [
-    "sparseness",
-    "complexity",
+pub const NAMES: [&str; 18] = [
     "pixel-flipping",
     "region-perturbation",
     "deletion",
     "insertion",
     "road",
     "road-combined",
+    "faithfulness-correlation",
+    "sensitivity-n",
+    "infidelity",
+    "max-sensitivity",
+    "pointing-game",
+    "relevance-mass",
+    "relevance-rank",
+    "sparseness",
+    "complexity",
+    "model-randomisation",
+    "random-logit",
+    "conservation",
 ];
+
+/// Words for ways to change an input, orders of layers, and ways to make weights.
+const CHANGES: [(&str, bool); 2] = [("square", false), ("noise", true)];
+const ORDERS: [(&str, LayerOrder); 3] = [
+    ("cascading", LayerOrder::Cascading),
+    ("independent", LayerOrder::Independent),
+    ("bottom-up", LayerOrder::BottomUp),
+];
+const WEIGHTS: [(&str, NewWeights); 2] = [("normal", NewWeights::Normal), ("permuted", NewWeights::Permuted)];
 
 impl FromStr for Metric {
     type Err = Error;
 
-    /// `sparseness` and `complexity` take nothing. `pixel-flipping`, `region-perturbation`, `deletion` and `insertion` take
-    /// `:key=value,…` of `size` (positions, or `auto`), `order` (`morf`, `lrf`, `random`), `steps`, `upto`, `fill` (`zero`, `mean`,
-    /// `blur` or `blur/SHARE`, `noise`, `inpaint` or `inpaint/DEVIATION`) and `normalised` (`true`, `false`), see [`Flipping`];
-    /// `road` takes `order` and `noise`, `road-combined` takes `noise`, see [`Road`]. What is left out has its default.
+    /// Parameters are `key=value`; those left out have their defaults:
+    ///
+    /// - `pixel-flipping`, `region-perturbation`, `deletion`, `insertion` ([`Flipping`]): `size` (positions, or `auto`), `order`
+    ///   (`morf`, `lrf`, `random`), `steps`, `upto`, `fill` (`zero`, `mean`, `blur` or `blur/SHARE`, `noise`, `inpaint` or
+    ///   `inpaint/DEVIATION`), `normalised` (`true`, `false`);
+    /// - `road` ([`Road`]): `order`, `noise`; `road-combined`: `noise`;
+    /// - `faithfulness-correlation`: `size` (or `auto`), `runs`, `baseline`; `sensitivity-n`: `sizes` (`N/N/…` or `auto`), `runs`,
+    ///   `baseline`;
+    /// - `infidelity`: `change` (`square`, `noise`), `side` (or `auto`) of squares, `deviation` of noise, `runs`, `scaled`,
+    ///   `baseline`; `max-sensitivity`: `radius`, `runs`;
+    /// - `pointing-game`: `tolerance`;
+    /// - `model-randomisation`: `order` (`cascading`, `independent`, `bottom-up`), `steps`, `weights` (`normal`, `permuted`);
+    ///   `random-logit`: `runs`.
     fn from_str(text: &str) -> Result<Metric> {
         let (name, parameters) = text.split_once(':').unwrap_or((text, ""));
         let wrong = |what: &str| Error::Input(format!("metric \"{text}\": {what}"));
@@ -40,6 +69,39 @@ impl FromStr for Metric {
             "road" | "road-combined" => Ok(Metric::Road(Road::parse(name, text, parameters)?)),
             "sparseness" => plain(Metric::Sparseness),
             "complexity" => plain(Metric::Complexity),
+            "faithfulness-correlation" => {
+                let keys = Keys::parse(text, parameters, &["size", "runs", "baseline"])?;
+                let size = keys.count_or_auto("size", None)?;
+                Ok(Metric::FaithfulnessCorrelation { size, subsets: subsets(&keys)? })
+            }
+            "sensitivity-n" => {
+                let keys = Keys::parse(text, parameters, &["sizes", "runs", "baseline"])?;
+                Ok(Metric::SensitivityN { sizes: keys.counts("sizes")?, subsets: subsets(&keys)? })
+            }
+            "infidelity" => Ok(Metric::Infidelity(infidelity(text, parameters)?)),
+            "max-sensitivity" => {
+                let keys = Keys::parse(text, parameters, &["radius", "runs"])?;
+                Ok(Metric::MaxSensitivity {
+                    radius: keys.number("radius", true, 0.02)?,
+                    runs: keys.count("runs", 1, 10)?,
+                })
+            }
+            "pointing-game" => {
+                let tolerance = Keys::parse(text, parameters, &["tolerance"])?.count("tolerance", 0, 0)?;
+                Ok(Metric::PointingGame { tolerance })
+            }
+            "relevance-mass" => plain(Metric::RelevanceMass),
+            "relevance-rank" => plain(Metric::RelevanceRank),
+            "model-randomisation" => {
+                let keys = Keys::parse(text, parameters, &["order", "steps", "weights"])?;
+                let steps = keys.count("steps", 1, Randomisation::default().steps)?;
+                let (order, weights) = (keys.word("order", &ORDERS)?, keys.word("weights", &WEIGHTS)?);
+                Ok(Metric::ModelRandomisation(Randomisation { order, steps, weights }))
+            }
+            "random-logit" => {
+                Ok(Metric::RandomLogit { runs: Keys::parse(text, parameters, &["runs"])?.count("runs", 1, 1)? })
+            }
+            "conservation" => plain(Metric::Conservation),
             _ => {
                 let near = nearest(name, NAMES.iter().copied(), 3).join(", ");
                 let all = NAMES.join(", ");
@@ -56,6 +118,57 @@ impl fmt::Display for Metric {
             Metric::Complexity => f.write_str("complexity"),
             Metric::Flipping(flipping) => flipping.fmt(f),
             Metric::Road(road) => road.fmt(f),
+            Metric::FaithfulnessCorrelation { size, subsets: Subsets { runs, baseline } } => {
+                let size = Counts(size.as_slice());
+                write!(f, "faithfulness-correlation:size={size},runs={runs},baseline={baseline}")
+            }
+            Metric::SensitivityN { sizes, subsets: Subsets { runs, baseline } } => {
+                write!(f, "sensitivity-n:sizes={},runs={runs},baseline={baseline}", Counts(sizes))
+            }
+            Metric::Infidelity(Infidelity { change, runs, scaled, baseline }) => {
+                match change {
+                    Change::Square { side } => {
+                        write!(f, "infidelity:change=square,side={}", Counts(side.as_slice()))?;
+                    }
+                    Change::Noise { deviation } => write!(f, "infidelity:change=noise,deviation={deviation}")?,
+                }
+                write!(f, ",runs={runs},scaled={scaled},baseline={baseline}")
+            }
+            Metric::MaxSensitivity { radius, runs } => write!(f, "max-sensitivity:radius={radius},runs={runs}"),
+            Metric::PointingGame { tolerance } => write!(f, "pointing-game:tolerance={tolerance}"),
+            Metric::RelevanceMass => f.write_str("relevance-mass"),
+            Metric::RelevanceRank => f.write_str("relevance-rank"),
+            Metric::ModelRandomisation(Randomisation { order, steps, weights }) => {
+                let (order, weights) = (word(&ORDERS, order), word(&WEIGHTS, weights));
+                write!(f, "model-randomisation:order={order},steps={steps},weights={weights}")
+            }
+            Metric::RandomLogit { runs } => write!(f, "random-logit:runs={runs}"),
+            Metric::Conservation => f.write_str("conservation"),
         }
     }
+}
+
+/// The runs and the baseline of random subsets.
+fn subsets(keys: &Keys) -> Result<Subsets> {
+    let usual = Subsets::default();
+    Ok(Subsets { runs: keys.count("runs", 2, usual.runs)?, baseline: keys.number("baseline", false, usual.baseline)? })
+}
+
+fn infidelity(text: &str, parameters: &str) -> Result<Infidelity> {
+    let usual = Infidelity::default();
+    let noise = parameters.split(',').any(|part| part.replace(' ', "") == "change=noise");
+    let own = if noise { "deviation" } else { "side" };
+    let keys = Keys::parse(text, parameters, &["change", own, "runs", "scaled", "baseline"])?;
+    let change = match keys.word("change", &CHANGES)? {
+        false => Change::Square { side: keys.count_or_auto(own, None)? },
+        true => Change::Noise { deviation: keys.number(own, true, 0.1)? },
+    };
+    let scaled = keys.value("scaled", false, |_| true, "true or false")?;
+    let (runs, baseline) = (keys.count("runs", 1, usual.runs)?, keys.number("baseline", false, usual.baseline)?);
+    Ok(Infidelity { change, runs, scaled, baseline })
+}
+
+/// The word for a value.
+fn word<T: PartialEq>(words: &[(&'static str, T)], value: &T) -> &'static str {
+    words.iter().find(|(_, v)| v == value).map_or("", |w| w.0)
 }

@@ -81,7 +81,8 @@ pub(super) fn layer(network: &Network, output: ValueId, name: Option<&str>) -> R
         Some(name) => {
             let layer = network.find(name)?;
             let shape = &network.value(layer).shape;
-            let counts = |dim: &Dim| *dim == Dim::Batch(1) || network.fixed_batch(output).is_some_and(|n| dim.at(1) == n);
+            let counts =
+                |dim: &Dim| *dim == Dim::Batch(1) || network.fixed_batch(output).is_some_and(|n| dim.at(1) == n);
             if !(3..=5).contains(&shape.len()) || !shape.first().is_some_and(counts) {
                 let what = "Grad-CAM needs one with positions: samples × channels × 1 to 3 axes";
                 let shape = display(shape);
@@ -107,7 +108,8 @@ fn last_feature_map(network: &Network, explained: ValueId) -> Result<ValueId> {
         convolves && needed.contains(&node.output) && positions(node.output) > 1
     });
     let Some(convolution) = convolution else {
-        let what = "Grad-CAM needs a convolution with more than one position on the way to the output, and there is none";
+        let what =
+            "Grad-CAM needs a convolution with more than one position on the way to the output, and there is none";
         return Err(Error::Input(format!("{}: {what}; give a layer, as in grad-cam:LAYER", network.name())));
     };
     let mut value = convolution.output;
@@ -134,8 +136,11 @@ fn last_feature_map(network: &Network, explained: ValueId) -> Result<ValueId> {
 /// [`Error::Input`] when no input has.
 fn places(network: &Network, layer: ValueId) -> Result<Vec<Option<Places>>> {
     let axes = network.value(layer).shape.len() - 2;
-    let places: Vec<_> =
-        network.inputs().iter().map(|input| convolved_axes(network, *input).filter(|found| found.len() == axes)).collect();
+    let places: Vec<_> = network
+        .inputs()
+        .iter()
+        .map(|input| convolved_axes(network, *input).filter(|found| found.len() == axes))
+        .collect();
     if places.iter().any(Option::is_some) {
         return Ok(places);
     }

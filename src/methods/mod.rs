@@ -85,6 +85,16 @@ impl Method {
         matches!(self, Method::Lrp(composite) if composite.conserves())
     }
 
+    /// Whether its values are slopes of f or made of such, what f gains for each unit of an input value, rather than parts of f.
+    pub fn gives_slopes(&self) -> bool {
+        match self {
+            Method::Lrp(composite) => composite.gives_slopes(),
+            Method::Gradient | Method::AbsoluteGradient | Method::Sensitivity => true,
+            Method::SmoothGrad(_) | Method::VarGrad(_) => true,
+            _ => false,
+        }
+    }
+
     /// Into how many variants of itself a sample is made: noisy copies, steps, masked copies; 1 for one pass.
     pub fn points(&self) -> usize {
         match self {

@@ -122,6 +122,11 @@ impl Runner {
         &self.network
     }
 
+    /// The tensor that is explained: what the output is made of, where it ends in a softmax.
+    pub(crate) fn explained(&self) -> ValueId {
+        self.network.explained(self.output)
+    }
+
     /// Another network in the place of this one, of the same tensors with other weights, on the same device.
     pub fn with_network(&self, network: &Network) -> Runner {
         Runner {
@@ -315,7 +320,7 @@ impl Runner {
     fn forward(&mut self) -> Result<&mut Predictor> {
         let made = match self.forward.take() {
             Some(made) => made,
-            None => self.predictor(&[self.network.explained(self.output)])?,
+            None => self.predictor(&[self.explained()])?,
         };
         Ok(self.forward.insert(made))
     }

@@ -282,6 +282,11 @@ impl Composite {
             && self.normalisation != NormalisationRule::Gradient
     }
 
+    /// Whether linear layers hand gradients on: then what arrives is what f gains for each unit of a value.
+    pub fn gives_slopes(&self) -> bool {
+        self.entries.iter().any(|(_, rule)| rule.kind == RuleKind::Gradient)
+    }
+
     /// One stabiliser for every rule, the norm rule of pooling and sums included. Recurrent layers take its ε where it is
     /// added, and keep their own otherwise.
     pub fn with_stabiliser(mut self, stabiliser: Stabiliser) -> Composite {
