@@ -70,17 +70,14 @@ pub fn grid<S: AsRef<str>>(tiles: &[(S, RgbImage)], columns: usize) -> Result<Rg
     }
     let mut picture = RgbImage::from_pixel(width as u32, height as u32, Rgb([255; 3]));
     let mut top = MARGIN;
-    for row in 0..rows {
+    for (row, (tiles, captions)) in tiles.chunks(columns).zip(captions.chunks(columns)).enumerate() {
         let mut left = MARGIN;
-        for column in 0..columns {
-            let at = row * columns + column;
-            if let (Some((_, tile)), Some(caption)) = (tiles.get(at), captions.get(at)) {
-                for (i, line) in caption.iter().enumerate() {
-                    write(&mut picture, line, left, top + i * LINE);
-                }
-                imageops::replace(&mut picture, tile, left as i64, (top + heads[row]) as i64);
+        for (((_, tile), caption), width) in tiles.iter().zip(captions).zip(&widths) {
+            for (i, line) in caption.iter().enumerate() {
+                write(&mut picture, line, left, top + i * LINE);
             }
-            left += widths[column] + MARGIN;
+            imageops::replace(&mut picture, tile, left as i64, (top + heads[row]) as i64);
+            left += width + MARGIN;
         }
         top += heads[row] + heights[row] + MARGIN;
     }

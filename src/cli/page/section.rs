@@ -75,13 +75,16 @@ impl Section<'_> {
     /// One target: its maps, and what became of its relevance.
     fn target(&self, index: usize, target: &Target, out: &mut String) -> Result<bool> {
         let name = escape(&target_name(&target.target, &target.class));
-        let (score, sum, seed) = (number(target.class.logit), number(target.relevance_sum), number(target.seed));
+        let (sum, seed) = (number(target.relevance_sum), number(target.seed));
+        // The class that a difference counts from says nothing of the difference.
+        let score =
+            if target.target.contains("-vs-") { String::new() } else { format!(": {}", number(target.class.logit)) };
         let kept = if target.seed == 0.0 {
             String::new()
         } else {
             format!(", {}", percent(target.relevance_sum / target.seed))
         };
-        let _ = writeln!(out, "<section class=\"target\">\n<h2>why {name}: {score}</h2>\n<div class=\"maps\">",);
+        let _ = writeln!(out, "<section class=\"target\">\n<h2>why {name}{score}</h2>\n<div class=\"maps\">",);
         let mut layers = false;
         for shown in self.shown(index) {
             layers |= self.map(shown, out)?;
