@@ -133,12 +133,12 @@ fn gamma_and_signs() {
     explain(dir, &["--range", "1", "--gamma", "0.5"]);
     let map = sums(&relevance(dir));
     assert_colors(&picture(dir, "photo.png"), (0, 0), &map, |v| bwr(v.signum() * v.abs().sqrt()));
-    let of: [(&str, fn(f64) -> f64); 3] =
-        [("positive", |v| v.max(0.0)), ("negative", |v| v.min(0.0)), ("absolute", |v| v.abs())];
-    for (sign, shown) in of {
+    for (sign, shown) in [("positive", f64::max as fn(f64, f64) -> f64), ("negative", f64::min)] {
         explain(dir, &["--range", "1", "--sign", sign]);
-        assert_colors(&picture(dir, "photo.png"), (0, 0), &map, |v| bwr(shown(v)));
+        assert_colors(&picture(dir, "photo.png"), (0, 0), &map, |v| bwr(shown(v, 0.0)));
     }
+    explain(dir, &["--range", "1", "--sign", "absolute"]);
+    assert_colors(&picture(dir, "photo.png"), (0, 0), &map, |v| bwr(v.abs()));
 }
 
 #[test]
