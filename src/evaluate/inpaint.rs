@@ -263,4 +263,29 @@ mod tests {
         let found = Holes::new(5, 6, &missing).filled(&channel);
         assert!(found.iter().zip(&channel).all(|(f, w)| (f - w).abs() < 1e-9), "{found:?}");
     }
+
+    /// Each missing value is the weighted mean of its neighbours, and lies between what is known.
+    #[test]
+    fn large_holes_are_smooth() {
+        let (height, width) = (40, 57);
+        let mut missing = vec![true; height * width];
+        let mut channel = vec![7.0; height * width];
+        for (at, value) in [(0, 0.0), (height * width - 1, 1.0), (20 * width + 3, 0.25)] {
+            missing[at] = false;
+            channel[at] = value;
+        }
+        let found = Holes::new(height, width, &missing).filled(&channel);
+        for at in (0..height * width).filter(|at| missing[*at]) {
+            let (y, x) = (at / width, at % width);
+            let (mut sum, mut whole) = (0.0, 0.0);
+            for other in (0..height * width).filter(|other| *other != at) {
+                let apart = [y.abs_diff(other / width), x.abs_diff(other % width)];
+                let weight = if apart.iter().any(|d| *d > 1) { 0.0 } else { 1.0 / (apart[0] + apart[1]) as f64 };
+                sum += weight * found[other];
+                whole += weight;
+            }
+            // The system is solved to 1e-10.
+            assert!((found[at] - sum / whole).abs() < 1e-9 && (0.0..=1.0).contains(&found[at]), "{at}: {}", found[at]);
+        }
+    }
 }
