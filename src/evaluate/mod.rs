@@ -42,6 +42,7 @@ mod remove;
 mod road;
 mod robustness;
 mod similarity;
+pub mod statistics;
 
 use crate::error::{Error, Result};
 use crate::methods::{Method, Runner};
@@ -249,6 +250,20 @@ impl Metric {
             }
             Metric::RandomLogit { .. } => SIMILARITIES.to_vec(),
             Metric::Conservation => vec![("conserved", Better::Neither), ("off", Better::Lower)],
+        }
+    }
+
+    /// What its curve runs over, and what it shows, for the axes of a plot; none where it has no curve.
+    pub fn curve(&self) -> Option<[&'static str; 2]> {
+        match self {
+            Metric::Flipping(flipping) if flipping.normalised => {
+                Some(["step", "score, as a part of the whole sample's"])
+            }
+            Metric::Flipping(_) => Some(["step", "score"]),
+            Metric::Road(_) => Some(["tenths of the positions that are away", "score"]),
+            Metric::SensitivityN { .. } => Some(["size of the subsets, by number", "correlation"]),
+            Metric::ModelRandomisation(_) => Some(["step", "rank correlation of magnitudes"]),
+            _ => None,
         }
     }
 
