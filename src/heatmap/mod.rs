@@ -5,12 +5,14 @@
 //! colour what is looked at.
 
 mod annotation;
+mod chart;
 mod color;
 mod grid;
 mod letters;
 mod look;
 pub mod markup;
 mod plot;
+mod scene;
 mod shades;
 mod signal;
 mod words;
@@ -21,6 +23,7 @@ use image::{Rgb, RgbImage};
 use crate::error::{Error, Result};
 
 pub use annotation::annotated;
+pub use chart::{CurveChart, RankChart};
 pub use color::ColorMap;
 pub use grid::grid;
 pub use look::{ChannelMaps, Look, Range, Sign, pick_channels};

@@ -1,13 +1,10 @@
 //! A signal over time on a ground coloured by its relevance, as a picture and as SVG.
-//!
-//! Both are made of the same few shapes, so they show the same.
 
-use std::fmt::Write;
+use image::RgbImage;
 
-use image::{Rgb, RgbImage};
-
-use super::letters::{letters, wrap};
-use super::markup::{escape, hex, number};
+use super::letters::wrap;
+use super::markup::number;
+use super::scene::{Anchor, BLACK, GREY, Letters, Scene, Shape, step};
 use super::signal::columns;
 use super::{ColorMap, Map, Shades};
 use crate::error::{Error, Result};
@@ -30,9 +27,6 @@ const CAPTION: usize = 116;
 const MOST_CHANNELS: usize = 64;
 /// Size of the colour bar.
 const BAR: (usize, usize) = (160, 10);
-
-const BLACK: [u8; 3] = [0; 3];
-const GREY: [u8; 3] = [96; 3];
 
 /// A plot of a signal with its relevance: a curve for each channel on a ground of colour, an axis of seconds, the colours'
 /// scale and a caption.
@@ -58,30 +52,6 @@ pub struct SignalPlot<'a> {
     start: f64,
     caption: String,
     channels: Vec<usize>,
-}
-
-/// What a plot is made of; places are in pixels from the upper left corner.
-#[derive(Clone, Debug, PartialEq)]
-enum Shape {
-    /// A filled rectangle: left, top, right, bottom.
-    Rect([f64; 4], [u8; 3]),
-    /// A line through points.
-    Line(Vec<(f64, f64)>, [u8; 3]),
-    /// A text; where its first, middle or last character stands, and the line it stands on.
-    Text(f64, f64, Anchor, String),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Anchor {
-    Start,
-    Middle,
-    End,
-}
-
-struct Scene {
-    width: usize,
-    height: usize,
-    shapes: Vec<Shape>,
 }
 
 impl<'a> SignalPlot<'a> {
@@ -179,7 +149,7 @@ impl<'a> SignalPlot<'a> {
         self.axis(top - GAP, &mut shapes);
         let bar = top + 2 * LINE;
         bar_of_colors(bar, &shades, &mut shapes);
-        Scene { width: LEFT + WIDTH + RIGHT, height: bar + 2 * LINE, shapes }
+        Scene { width: LEFT + WIDTH + RIGHT, height: bar + 2 * LINE, letters: Letters::Low, shapes }
     }
 
     /// One channel: ground, frame, curve, and its largest and smallest value.
@@ -277,122 +247,9 @@ fn bar_of_colors(top: usize, shades: &Shades, shapes: &mut Vec<Shape>) {
     shapes.push(Shape::Text(last, line, Anchor::Start, format!("{}   relevance", number(high))));
 }
 
-impl Scene {
-    fn raster(&self) -> RgbImage {
-        let mut picture = RgbImage::from_pixel(self.width as u32, self.height as u32, Rgb([255; 3]));
-        let mut put = |x: i64, y: i64, color: [u8; 3]| {
-            if (0..self.width as i64).contains(&x) && (0..self.height as i64).contains(&y) {
-                picture.put_pixel(x as u32, y as u32, Rgb(color));
-            }
-        };
-        for shape in &self.shapes {
-            match shape {
-                Shape::Rect(corners, color) => {
-                    let [left, top, right, bottom] = corners.map(|v| v.round() as i64);
-                    (top..bottom).for_each(|y| (left..right).for_each(|x| put(x, y, *color)));
-                }
-                Shape::Line(points, color) => {
-                    let dots: Vec<(i64, i64)> =
-                        points.iter().map(|(x, y)| (x.floor() as i64, y.floor() as i64)).collect();
-                    if let [(x, y)] = dots[..] {
-                        put(x, y, *color);
-                    }
-                    dots.windows(2).for_each(|pair| segment(pair[0], pair[1], |x, y| put(x, y, *color)));
-                }
-                Shape::Text(x, y, anchor, text) => {
-                    let width = 8 * text.chars().count() as i64;
-                    let back = match anchor {
-                        Anchor::Start => 0,
-                        Anchor::Middle => width / 2,
-                        Anchor::End => width,
-                    };
-                    letters(text, x.round() as i64 - back, y.round() as i64 - 9, |x, y| put(x, y, BLACK));
-                }
-            }
-        }
-        picture
-    }
-
-    fn svg(&self) -> String {
-        let (width, height) = (self.width, self.height);
-        let mut out = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
-             font-family=\"monospace\" font-size=\"13\">\n<rect width=\"{width}\" height=\"{height}\" fill=\"#ffffff\"/>\n"
-        );
-        // Writing to a String cannot fail.
-        for shape in &self.shapes {
-            let _ = match shape {
-                Shape::Rect([left, top, right, bottom], color) => writeln!(
-                    out,
-                    "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" fill=\"{}\"/>",
-                    place(*left),
-                    place(*top),
-                    place(right - left),
-                    place(bottom - top),
-                    hex(*color)
-                ),
-                Shape::Line(points, color) => {
-                    let points: Vec<String> =
-                        points.iter().map(|(x, y)| format!("{},{}", place(*x), place(*y))).collect();
-                    let (points, color) = (points.join(" "), hex(*color));
-                    writeln!(out, "<polyline points=\"{points}\" fill=\"none\" stroke=\"{color}\"/>")
-                }
-                Shape::Text(x, y, anchor, text) => {
-                    let anchor = match anchor {
-                        Anchor::Start => "start",
-                        Anchor::Middle => "middle",
-                        Anchor::End => "end",
-                    };
-                    let (x, y, text) = (place(*x), place(*y), escape(text));
-                    writeln!(
-                        out,
-                        "<text x=\"{x}\" y=\"{y}\" text-anchor=\"{anchor}\" xml:space=\"preserve\">{text}</text>"
-                    )
-                }
-            };
-        }
-        out.push_str("</svg>\n");
-        out
-    }
-}
-
 /// The colour behind the curve: mixed with white, so that the curve stands out of every colour map.
 fn ground(color: [u8; 3]) -> [u8; 3] {
     color.map(|c| (f64::from(c) * 0.7 + 255.0 * 0.3).round() as u8)
-}
-
-/// A distance of ticks of 1, 2 or 5 times a power of ten, at least `least`.
-fn step(least: f64) -> f64 {
-    let power = 10f64.powf(least.log10().floor());
-    [1.0, 2.0, 5.0].map(|n| n * power).into_iter().find(|s| *s >= least).unwrap_or(10.0 * power)
-}
-
-/// A place in SVG: as many digits as matter.
-fn place(value: f64) -> String {
-    let text = format!("{value:.2}");
-    text.trim_end_matches('0').trim_end_matches('.').to_string()
-}
-
-/// The points of a straight line, by Bresenham.
-fn segment((mut x, mut y): (i64, i64), (to_x, to_y): (i64, i64), mut put: impl FnMut(i64, i64)) {
-    let (dx, dy) = ((to_x - x).abs(), -(to_y - y).abs());
-    let (step_x, step_y) = ((to_x - x).signum(), (to_y - y).signum());
-    let mut error = dx + dy;
-    loop {
-        put(x, y);
-        if (x, y) == (to_x, to_y) {
-            return;
-        }
-        let twice = 2 * error;
-        if twice >= dy {
-            error += dy;
-            x += step_x;
-        }
-        if twice <= dx {
-            error += dx;
-            y += step_y;
-        }
-    }
 }
 
 #[cfg(test)]
@@ -467,12 +324,5 @@ mod tests {
         assert!(refused(&[1.0]).contains("1 values of a signal do not go with 1 rows of 2"));
         assert!(refused(&[1.0, f64::INFINITY]).contains("value 1 of the signal is inf"));
         assert!(refused(&[1.0, 1.0]).contains("value 1 of the relevance is NaN"));
-    }
-
-    #[test]
-    fn steps_of_ticks() {
-        for (least, want) in [(0.9, 1.0), (1.1, 2.0), (0.3, 0.5), (6.0, 10.0), (0.012, 0.02)] {
-            assert!((step(least) - want).abs() < 1e-12 * want, "{least}");
-        }
     }
 }
