@@ -8,6 +8,7 @@ use relprop::input::{Channels, Fit, LabelSource, ModelDescription, PerChannel, P
 use relprop::methods::{self, Method};
 use relprop::{Backend, Composite, NormalisationRule, Precision, ResidualRule, SeedAmount};
 
+use super::evaluate::EvaluateArgs;
 use super::looks::LookArgs;
 
 /// Which pixels made the network decide? Layer-wise relevance propagation for ONNX networks.
@@ -28,6 +29,8 @@ pub enum Command {
     Inspect(Box<InspectArgs>),
     /// Tell whether a map can be trusted: what each layer keeps, absorbs and magnifies, and float32 beside float64
     Check(Box<CheckArgs>),
+    /// Measure how good explanations are: methods by metrics over many inputs, with intervals, tests and plots
+    Evaluate(Box<EvaluateArgs>),
     /// Measure forward pass and explanation: time, share of the device's peak, memory, time by kernel
     Bench(Box<BenchArgs>),
     /// Show the GPU adapters, and which one is taken automatically
@@ -459,7 +462,7 @@ impl From<PrecisionArg> for Precision {
     }
 }
 
-fn positive(text: &str) -> Result<usize, String> {
+pub fn positive(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "give a whole number of at least 1".to_string())
 }
 

@@ -135,17 +135,8 @@ pub fn explain(args: &ExplainArgs) -> Result<ExitCode> {
 fn key(args: &ExplainArgs, model: &Model, output: ValueId, engine: &Engine) -> Result<String> {
     let mut digest = Digest::default();
     digest.text(env!("CARGO_PKG_VERSION"));
-    if let Some(path) = &args.model.model {
-        digest.file(path)?;
-    }
-    for value in model.network.inputs() {
-        digest.text(&format!("{:?}", model.network.value(*value)));
-    }
-    // Weights may lie in files of their own.
-    for weight in model.network.nodes().iter().flat_map(|node| node.op.constants()) {
-        digest.values(weight);
-    }
-    digest.text(&format!("{:?} {:?} {:?} {:?}", model.labels, model.preprocess, model.sequences, engine.way()));
+    digest.model(model, args.model.model.as_deref())?;
+    digest.text(&format!("{:?}", engine.way()));
     digest.text(&format!("{:?} {:?} {:?}", output, args.target, args.layers));
     digest.text(&format!("{} {:?}", args.seed.name(), args.looks));
     let device = engine.device();

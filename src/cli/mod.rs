@@ -6,6 +6,7 @@ mod bench;
 mod check;
 mod devices;
 mod engine;
+mod evaluate;
 mod explain;
 mod files;
 mod findings;
@@ -13,6 +14,7 @@ mod formats;
 mod inspect;
 mod items;
 mod looks;
+mod methods_list;
 mod model;
 mod page;
 mod report;
@@ -67,6 +69,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Check(args) => check::check(&args),
+        Command::Evaluate(args) => evaluate::evaluate(&args),
         Command::Bench(args) => bench::bench(&args),
         Command::Devices => devices::devices(),
     };

@@ -6,16 +6,19 @@
 //! written to the end.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::hash::{DefaultHasher, Hasher};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use relprop::{Data, Tensor};
 
+use super::files;
+use super::model::Model;
 use super::report::Input;
 
 const JOURNAL: &str = "report.jsonl";
@@ -59,6 +62,22 @@ impl Digest {
         }
     }
 
+    /// Adds a network with what is known of it, read from `path` or built in.
+    pub fn model(&mut self, model: &Model, path: Option<&Path>) -> Result<()> {
+        if let Some(path) = path {
+            self.file(path)?;
+        }
+        for value in model.network.inputs() {
+            self.text(&format!("{:?}", model.network.value(*value)));
+        }
+        // Weights may lie in files of their own.
+        for weight in model.network.nodes().iter().flat_map(|node| node.op.constants()) {
+            self.values(weight);
+        }
+        self.text(&format!("{:?} {:?} {:?}", model.labels, model.preprocess, model.sequences));
+        Ok(())
+    }
+
     /// The fingerprint of files.
     pub fn of_files(paths: &[&Path]) -> Result<String> {
         let mut digest = Digest::default();
@@ -94,14 +113,21 @@ pub fn done(folder: &Path, key: &str) -> HashMap<String, Vec<Input>> {
     for input in report.into_iter().filter(|r| r.key == key).flat_map(|r| r.inputs) {
         done.entry(input.input.clone()).or_default().push(input);
     }
-    // The last line may have been cut off.
-    let journal = fs::read_to_string(folder.join(JOURNAL)).unwrap_or_default();
-    for line in journal.lines().filter_map(|line| serde_json::from_str::<Line<Vec<Input>>>(line).ok()) {
-        if let (true, Some(first)) = (line.key == key, line.inputs.first()) {
-            done.insert(first.input.clone(), line.inputs);
+    for inputs in noted::<Input>(&folder.join(JOURNAL), key) {
+        if let Some(first) = inputs.first() {
+            done.insert(first.input.clone(), inputs);
         }
     }
     done
+}
+
+/// What runs with this key noted in a journal, note by note.
+pub fn noted<T: DeserializeOwned>(path: &Path, key: &str) -> Vec<Vec<T>> {
+    // The last line may have been cut off.
+    let journal = fs::read(path).unwrap_or_default();
+    let lines =
+        journal.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Line<Vec<T>>>(line).ok());
+    lines.filter(|line| line.key == key).map(|line| line.inputs).collect()
 }
 
 /// Whether what was done for an input is still what a run would write for it: the same bytes (`digest`), files whose names
@@ -135,14 +161,22 @@ pub struct Journal {
 impl Journal {
     /// An empty journal, in place of one that is there.
     pub fn start(folder: &Path, key: &str) -> Result<Journal> {
-        let path = folder.join(JOURNAL);
-        let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        Journal::with::<Input>(folder.join(JOURNAL), key, &[])
+    }
+
+    /// A journal that begins with what an earlier run noted, in place of one that is there: in one step, so that nothing of
+    /// that is lost.
+    pub fn with<T: Serialize>(path: PathBuf, key: &str, kept: &[T]) -> Result<Journal> {
+        let first = if kept.is_empty() { String::new() } else { line(key, kept)? };
+        files::write(&path, first.as_bytes())?;
+        let file = OpenOptions::new().append(true).open(&path);
+        let file = file.with_context(|| format!("cannot write {}", path.display()))?;
         Ok(Journal { path, file, key: key.to_string() })
     }
 
-    /// Notes that all files of an input are written.
-    pub fn note(&mut self, inputs: &[Input]) -> Result<()> {
-        let line = serde_json::to_string(&Line { key: self.key.clone(), inputs }).context("report.jsonl")? + "\n";
+    /// Notes that all files of an input are written, or whatever belongs together.
+    pub fn note<T: Serialize>(&mut self, inputs: &[T]) -> Result<()> {
+        let line = line(&self.key, inputs)?;
         self.file.write_all(line.as_bytes()).with_context(|| format!("cannot write {}", self.path.display()))
     }
 
@@ -151,6 +185,11 @@ impl Journal {
         // One that stays tells what is so.
         let _ = fs::remove_file(&self.path);
     }
+}
+
+/// A note.
+fn line<T: Serialize>(key: &str, inputs: &[T]) -> Result<String> {
+    Ok(serde_json::to_string(&Line { key: key.to_string(), inputs }).context("journal")? + "\n")
 }
 
 #[cfg(test)]

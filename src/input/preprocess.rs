@@ -189,6 +189,16 @@ impl Preprocess {
         Prepared { tensor, photo }
     }
 
+    /// Which pixels of the network's input a mask of a photo covers, cut and scaled as the photo is: row by row, 1 where more
+    /// than half of a pixel is above 0 and not transparent in the mask, else 0.
+    pub fn mask(&self, mask: &DynamicImage) -> Vec<f32> {
+        let own = mask.to_luma_alpha16();
+        let (width, height) = own.dimensions();
+        let inside = |x, y| own.get_pixel(x, y).0.iter().all(|v| *v > 0);
+        let plain = RgbImage::from_fn(width, height, |x, y| Rgb([if inside(x, y) { 255 } else { 0 }; 3]));
+        self.fitted(&plain, 1).pixels().map(|pixel| f32::from(u8::from(pixel.0[0] > 127))).collect()
+    }
+
     /// The picture that a preprocessed sample was made from, or `None` when only [`Preset::Raw`] is known of it or the
     /// values are not as many as the input has.
     pub fn invert(&self, sample: &[f64]) -> Option<RgbImage> {
@@ -407,6 +417,16 @@ mod tests {
             let back = p.invert(&prepared.tensor.to_vec::<f64>()).unwrap();
             assert_eq!(back.get_pixel(2, 2), &Rgb([200, 100, 3]));
         }
+    }
+
+    /// The middle 4×4 of 8×4 pixels is seen.
+    #[test]
+    fn masks_are_cut_as_photos_are() {
+        let mask = GrayImage::from_fn(8, 4, |x, y| Luma([u8::from(x > 3 || (x, y) == (2, 0))]));
+        let p = with("preset = 'raw'", &nchw(3, 2, 2)).unwrap();
+        assert_eq!(p.mask(&DynamicImage::ImageLuma8(mask)), [0.0, 1.0, 0.0, 1.0]);
+        let glass = RgbaImage::from_fn(2, 2, |x, _| Rgba([9, 9, 9, (x * 255) as u8]));
+        assert_eq!(p.mask(&DynamicImage::ImageRgba8(glass)), [0.0, 1.0, 0.0, 1.0]);
     }
 
     #[test]
