@@ -8,6 +8,7 @@ use relprop::input::{Channels, Fit, LabelSource, ModelDescription, PerChannel, P
 use relprop::methods::{self, Method};
 use relprop::{Backend, Composite, NormalisationRule, Precision, ResidualRule, SeedAmount};
 
+use super::compare::CompareArgs;
 use super::evaluate::EvaluateArgs;
 use super::looks::LookArgs;
 
@@ -29,6 +30,8 @@ pub enum Command {
     Inspect(Box<InspectArgs>),
     /// Tell whether a map can be trusted: what each layer keeps, absorbs and magnifies, and float32 beside float64
     Check(Box<CheckArgs>),
+    /// Show what several methods say of the same input, side by side, with times, sums and how alike the maps are
+    Compare(Box<CompareArgs>),
     /// Measure how good explanations are: methods by metrics over many inputs, with intervals, tests and plots
     Evaluate(Box<EvaluateArgs>),
     /// Measure forward pass and explanation: time, share of the device's peak, memory, time by kernel

@@ -55,7 +55,7 @@ pub fn explain(args: &ExplainArgs) -> Result<ExitCode> {
     let layers = args.layers.iter().map(|name| network.find(name).map_err(usage("--layer")));
     let layers = layers.collect::<Result<Vec<ValueId>>>()?;
 
-    let (mut sources, problems) = sources(args, &model)?;
+    let (mut sources, problems) = sources(&args.inputs, &args.texts, &model)?;
     let photos = model.sequences.is_none() && sources.iter().any(Source::is_photo);
     let way = match &args.method {
         Some(method) => Way::Method(model.method(method.clone(), photos)?),

@@ -4,6 +4,7 @@ mod args;
 mod before;
 mod bench;
 mod check;
+mod compare;
 mod devices;
 mod engine;
 mod evaluate;
@@ -69,6 +70,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Check(args) => check::check(&args),
+        Command::Compare(args) => compare::compare(&args),
         Command::Evaluate(args) => evaluate::evaluate(&args),
         Command::Bench(args) => bench::bench(&args),
         Command::Devices => devices::devices(),

@@ -118,8 +118,12 @@ impl Model {
             Some((low, high)) => method.with_bounds(Bounds::new(low, high)?),
             None => method,
         };
-        if let Method::Lrp(composite) = &method {
-            composite.assign(&self.network).map_err(usage("--method"))?;
+        match &method {
+            Method::Lrp(composite) => drop(composite.assign(&self.network).map_err(usage("--method"))?),
+            Method::GradCam { layer: Some(layer) } | Method::GuidedGradCam { layer: Some(layer) } => {
+                self.network.find(layer).map_err(usage("--method"))?;
+            }
+            _ => {}
         }
         Ok(method)
     }

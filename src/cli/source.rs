@@ -6,7 +6,6 @@ use anyhow::{Result, bail};
 use relprop::Precision;
 use relprop::input::{InputFile, expand};
 
-use super::args::ExplainArgs;
 use super::items::{self, Item};
 use super::model::Model;
 use super::resume::Digest;
@@ -89,19 +88,19 @@ impl Source<'_> {
 }
 
 /// What there is to explain, and what was asked for but is not there.
-pub fn sources<'a>(args: &'a ExplainArgs, model: &Model) -> Result<(Vec<Source<'a>>, Vec<String>)> {
-    if args.inputs.is_empty() && args.texts.is_empty() {
+pub fn sources<'a>(inputs: &'a [String], texts: &'a [String], model: &Model) -> Result<(Vec<Source<'a>>, Vec<String>)> {
+    if inputs.is_empty() && texts.is_empty() {
         return Ok((vec![Source::Sample], Vec::new()));
     }
-    let texts = args.texts.iter().enumerate().map(|(i, text)| Source::Text(text, format!("text-{}", i + 1)));
+    let texts = texts.iter().enumerate().map(|(i, text)| Source::Text(text, format!("text-{}", i + 1)));
     let mut sources: Vec<Source> = texts.collect();
     let named = |text: &String| items::split_name(text, &model.network).is_some();
     let several = model.network.inputs().len() > 1 && model.sequences.is_none();
-    if args.inputs.iter().any(named) || (several && !args.inputs.is_empty()) {
-        sources.push(Source::Arrays(&args.inputs));
+    if inputs.iter().any(named) || (several && !inputs.is_empty()) {
+        sources.push(Source::Arrays(inputs));
         return Ok((sources, Vec::new()));
     }
-    let expanded = expand(&args.inputs);
+    let expanded = expand(inputs);
     sources.extend(expanded.files.into_iter().map(Source::File));
     if sources.is_empty() {
         bail!("there is nothing to explain: {}", expanded.problems.join("; "));
