@@ -65,17 +65,17 @@ impl Infidelity {
         Ok(predicted.iter().zip(drops).map(|(predicted, drops): (_, Vec<f64>)| self.off(predicted, &drops)).collect())
     }
 
-    /// What the relevance says that the score loses.
+    /// What the relevance says that the score loses when x becomes y: Iᵀφ.
     fn predicted(self, slopes: bool, x: &[f64], y: &[f64], map: &[f64], plane: Plane, place: Option<&Place>) -> f64 {
-        let part = |at: usize| match (slopes, place) {
-            (true, _) => (x[at] - y[at]) * map[at],
-            // A square takes the whole of a value, noise a share of it.
-            (false, Some(place)) if place.contains(plane, at) => map[at],
-            (false, Some(_)) => 0.0,
-            (false, None) if x[at] == self.baseline => (x[at] - y[at]) * map[at],
-            (false, None) => (x[at] - y[at]) / (x[at] - self.baseline) * map[at],
-        };
-        (0..x.len()).map(part).sum()
+        let lost = |at: usize| (x[at] - y[at]) * map[at];
+        // A square takes the whole of a value, noise a share of it.
+        let share = |at: usize| if x[at] == self.baseline { 1.0 } else { 1.0 / (x[at] - self.baseline) };
+        match (slopes, place) {
+            (true, Some(place)) => place.values(plane).map(lost).sum(),
+            (false, Some(place)) => place.values(plane).map(|at| map[at]).sum(),
+            (true, None) => (0..x.len()).map(lost).sum(),
+            (false, None) => (0..x.len()).map(|at| share(at) * lost(at)).sum(),
+        }
     }
 
     /// The mean square of what the prediction is off by.
@@ -111,7 +111,7 @@ impl Infidelity {
                 let mut random = Random::new(seed, STREAM | run as u64);
                 copy.iter_mut().for_each(|v| *v = self.baseline + deviation * (high - low) * random.normal());
             }
-            (Change::Square { .. }, Some(place)) => place.fill(plane, copy, self.baseline),
+            (Change::Square { .. }, Some(place)) => place.values(plane).for_each(|at| copy[at] = self.baseline),
             (Change::Square { .. }, None) => {}
         }
     }
@@ -127,14 +127,11 @@ struct Place {
 }
 
 impl Place {
-    /// Whether the value at an index of the sample is inside.
-    fn contains(self, plane: Plane, at: usize) -> bool {
-        let position = plane.position(at);
-        let (row, column) = (position / plane.width, position % plane.width);
-        (self.top..self.top + self.rows).contains(&row) && (self.left..self.left + self.columns).contains(&column)
-    }
-
-    fn fill(self, plane: Plane, sample: &mut [f64], value: f64) {
-        (0..sample.len()).filter(|at| self.contains(plane, *at)).for_each(|at| sample[at] = value);
+    /// Where the values of its positions lie in the sample.
+    fn values(self, plane: Plane) -> impl Iterator<Item = usize> {
+        let rows = self.top..self.top + self.rows;
+        let positions =
+            rows.flat_map(move |row| (self.left..self.left + self.columns).map(move |c| row * plane.width + c));
+        positions.flat_map(move |position| (0..plane.channels).map(move |channel| plane.at(channel, position)))
     }
 }

@@ -64,7 +64,7 @@ fn each(subject: &Subject, settings: &Settings, measure: impl Fn(&Found) -> f64)
             let (height, width) = (plane.height, plane.width);
             return wrong(format!("has {} values for {height}×{width} positions", mask.len()));
         }
-        if let Some(at) = mask.iter().position(|m| !(*m >= 0.0)) {
+        if let Some(at) = mask.iter().position(|m| m.is_nan() || *m < 0.0) {
             return wrong(format!("has {} at position {at}: 0 is outside, more is inside", mask[at]));
         }
         let inside: Vec<bool> = mask.iter().map(|m| *m > 0.0).collect();

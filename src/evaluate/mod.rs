@@ -81,7 +81,8 @@ pub enum Metric {
         /// The subsets: by default 100, with the baseline 0.
         subsets: Subsets,
     },
-    /// The mean of that correlation over several sizes of subsets (Ancona et al. 2018). The curve has the correlation for each.
+    /// The mean of that correlation over several sizes of subsets (Ancona et al. 2018), those left out for which it is NaN. The
+    /// curve has the correlation for each.
     SensitivityN {
         /// The sizes: by default five, evenly on a logarithmic scale from 1 to four fifths of the positions.
         sizes: Vec<usize>,
@@ -95,8 +96,8 @@ pub enum Metric {
     /// the sum of their R. (With [`Change::Noise`] a value that is b itself has `φ = R`.) LRP's parts are of the explained value:
     /// [`ScoreOf::Logit`] or scaling suits them.
     Infidelity(Infidelity),
-    /// The largest `‖R(x + δ) − R(x)‖ / ‖R(x)‖` of random δ (Yeh et al. 2019, who do not divide; so do Captum and Quantus). The
-    /// class stays. NaN for a map of zeros.
+    /// The largest `‖R(x + δ) − R(x)‖ / ‖R(x)‖` of uniform random δ (Yeh et al. 2019; divided by the size of the map, as Captum
+    /// and Quantus do). The class stays. NaN for a map of zeros.
     MaxSensitivity {
         /// How large δ can be at each value, as a share of the sample's largest value less its smallest: 0.02 by default.
         radius: f64,
@@ -276,7 +277,6 @@ impl Metric {
         let samples = subject.samples()?;
         let map = subject.map.to_vec::<f64>();
         let rows = map.chunks((map.len() / samples).max(1));
-        let one = |value: f64| Score { values: vec![value], curve: Vec::new() };
         let found = match self {
             Metric::Sparseness => rows.map(complexity::gini).collect(),
             Metric::Complexity => rows.map(complexity::entropy).collect(),
@@ -298,21 +298,22 @@ impl Metric {
             Metric::RelevanceRank => localisation::rank(subject, settings)?,
             Metric::ModelRandomisation(randomisation) => return randomisation.measure(runner, subject, settings),
             Metric::RandomLogit { runs } => {
-                let found = randomisation::other_classes(*runs, runner, subject, settings)?;
-                return Ok(found.into_iter().map(|values| Score { values: values.to_vec(), curve: vec![] }).collect());
+                return Ok(without_curves(randomisation::other_classes(*runs, runner, subject, settings)?));
             }
-            Metric::Conservation => {
-                let found = conservation::shares(runner, subject)?;
-                return Ok(found.into_iter().map(|values| Score { values: values.to_vec(), curve: vec![] }).collect());
-            }
+            Metric::Conservation => return Ok(without_curves(conservation::shares(runner, subject)?)),
         };
-        Ok(found.into_iter().map(one).collect())
+        Ok(without_curves(found.into_iter().map(|value| [value]).collect()))
     }
 }
 
-/// The mean; NaN if one of the values is.
+fn without_curves<const N: usize>(found: Vec<[f64; N]>) -> Vec<Score> {
+    found.into_iter().map(|values| Score { values: values.to_vec(), curve: Vec::new() }).collect()
+}
+
+/// The mean of the values that are numbers; NaN if none is.
 fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
+    let numbers = || values.iter().filter(|v| !v.is_nan());
+    numbers().sum::<f64>() / numbers().count() as f64
 }
 
 impl Subject<'_> {

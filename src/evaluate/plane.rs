@@ -48,11 +48,6 @@ impl Plane {
         if self.channels_last { position * self.channels + channel } else { channel * self.positions() + position }
     }
 
-    /// The position of the value at an index of the sample: what [`Plane::at`] began with.
-    pub fn position(&self, at: usize) -> usize {
-        if self.channels_last { at / self.channels } else { at % self.positions() }
-    }
-
     /// A sample's values summed over channels, one for each position.
     pub fn sums(&self, values: &[f64]) -> Vec<f64> {
         let sum = |position| (0..self.channels).map(|channel| values[self.at(channel, position)]).sum();
@@ -70,9 +65,6 @@ mod tests {
         assert_eq!(Plane::of(&[3, 2, 2], false).unwrap().sums(&values), [12.0, 15.0, 18.0, 21.0]);
         assert_eq!(Plane::of(&[2, 2, 3], true).unwrap().sums(&values), [3.0, 12.0, 21.0, 30.0]);
         assert_eq!(Plane::of(&[3, 4], true).unwrap().sums(&values), [12.0, 15.0, 18.0, 21.0]);
-        for plane in [Plane::of(&[3, 2, 2], false).unwrap(), Plane::of(&[2, 2, 3], true).unwrap()] {
-            assert!((0..12).all(|i| plane.position(plane.at(i / 4, i % 4)) == i % 4));
-        }
         assert_eq!(Plane::of(&[12], false).unwrap().sums(&values), values);
         assert!(Plane::of(&[2, 2, 3, 1], false).is_err() && Plane::of(&[0, 3], false).is_err());
     }

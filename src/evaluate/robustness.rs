@@ -34,7 +34,7 @@ pub(super) fn largest_change(
     for first in (0..runs).step_by(together) {
         let range = first..(first + together).min(runs);
         let targets = [repeated(&classes, range.len())];
-        let inputs = variants(from_ref(subject.input), range, &moved)?;
+        let inputs = variants(from_ref(subject.input), range, moved)?;
         let found = runner.explain(subject.method, &inputs, &targets)?;
         let changed = found.targets[0].relevance[0].to_vec::<f64>();
         for (at, changed) in changed.chunks(len).enumerate() {
