@@ -268,7 +268,7 @@ fn any_layer_by_its_name() {
     assert_eq!(method, Method::GradCam { layer: Some("conv:two/a,b".to_string()) });
     for text in ["grad-cam", "guided-grad-cam", "grad-cam:conv:two/a,b", "guided-grad-cam:relu"] {
         let method: Method = text.parse().unwrap();
-        assert_eq!((method.to_string(), method.points(), method.conserves()), (text.to_string(), 1, false));
+        assert_eq!((method.to_string(), method.points(&network), method.conserves()), (text.to_string(), 1, false));
     }
     assert_ne!(
         explain(&network, "grad-cam:conv:two/a,b", &x, Target::Best),

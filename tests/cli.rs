@@ -201,7 +201,14 @@ fn other_methods_than_lrp() {
     let (sum, told) = (map.iter().sum::<f64>(), report["inputs"][0]["targets"][0]["relevance_sum"].as_f64().unwrap());
     assert!((sum - told).abs() < 1e-3 * sum.abs() && sum != 0.0, "{sum}, {told}");
     assert!(names(folder.path()).contains(&"cat.overlay.png".to_string()));
+    for method in ["occlusion:100,100,mean", "lime:12,5,slic,local,0"] {
+        let args = ["explain", "cat.png", "--backend", "cpu", "--batch", "4", "--method", method, "--out", "filled"];
+        assert!(good(folder.path(), &args).out.contains(&format!("method {method}, on")));
+        let map = npy::read(folder.path().join("filled/cat.relevance.npy")).expect("the map").to_vec::<f64>();
+        assert!(map.iter().any(|v| *v != 0.0), "{method}");
+    }
     bad(folder.path(), &["explain", "--method", "gradient", "--composite", "epsilon"], 2, "cannot be used with");
+    bad(folder.path(), &["explain", "--method", "occlusion:4,5"], 2, "a stride of 5 leaves gaps");
     bad(folder.path(), &["explain", "--method", "smothgrad"], 2, "nearest: smoothgrad");
 }
 

@@ -48,11 +48,11 @@ impl Way {
         }
     }
 
-    /// Into how many variants of itself a sample is made.
-    pub fn points(&self) -> usize {
+    /// Into how many variants of itself a sample of a network is made.
+    pub fn points(&self, network: &Network) -> usize {
         match self {
             Way::Composite(_) => 1,
-            Way::Method(method) => method.points(),
+            Way::Method(method) => method.points(network),
         }
     }
 }

@@ -14,7 +14,7 @@ pub use device::{Backend, DeviceInfo, Precision};
 pub use explanation::{Explanation, TargetExplanation, Timings};
 pub use predictor::Predictor;
 pub use target::Target;
-pub(crate) use target::scores;
+pub(crate) use target::{score, scores};
 
 use crate::error::{Error, Result};
 use crate::network::{Network, ValueId};

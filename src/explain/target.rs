@@ -143,12 +143,16 @@ impl Target {
 /// f of each target and sample: the value that is explained.
 pub(crate) fn scores(targets: &[Target], output: &Tensor, samples: usize) -> Vec<Vec<f64>> {
     let output = output.to_vec::<f64>();
-    let score = |target: &Target, (sample, output): (usize, &[f64])| match target {
+    let rows = || output.chunks((output.len() / samples).max(1)).enumerate();
+    targets.iter().map(|target| rows().map(|(sample, row)| score(target, row, sample)).collect()).collect()
+}
+
+/// f of a target in a sample's output.
+pub(crate) fn score(target: &Target, output: &[f64], sample: usize) -> f64 {
+    match target {
         Target::Vector(vector) => vector.iter().zip(output).map(|(v, y)| v * y).sum(),
         target => target.chosen(output, SeedAmount::Logit, sample).1,
-    };
-    let rows = || output.chunks((output.len() / samples).max(1)).enumerate();
-    targets.iter().map(|target| rows().map(|row| score(target, row)).collect()).collect()
+    }
 }
 
 /// The index of the value with `rank` values before it, sorted by falling value, then by rising index.

@@ -3,6 +3,7 @@
 mod cam;
 mod gradients;
 mod parse;
+mod perturb;
 mod runner;
 
 use std::time::Instant;
@@ -17,6 +18,7 @@ use crate::tensor::Tensor;
 
 pub use gradients::Noise;
 pub use parse::NAMES;
+pub use perturb::{Fill, Masks, Occlusion, Segmentation, Superpixels};
 pub use runner::Runner;
 pub(crate) use runner::{Key, repeated, variants};
 
@@ -64,6 +66,21 @@ pub enum Method {
         /// As Grad-CAM's.
         layer: Option<String>,
     },
+    /// f(x) − f(x with a window filled) at the window's positions, averaged over the windows that a position is in (Zeiler and
+    /// Fergus 2014). In units of f; the sum means nothing, since windows overlap.
+    Occlusion(Occlusion),
+    /// The coefficients of segments in a linear model of f where they are there or not (Ribeiro et al. 2016), at each position of
+    /// the segment. It is fitted by ridge regression, with the kernel, penalty and width that the authors' package takes for
+    /// pictures. In units of f; what segments add up to is close to f(x) − f(all filled) where f is close to linear.
+    Lime(Superpixels),
+    /// The Shapley values of segments, at each position of the segment, by the weighted regression of Lundberg and Lee 2017. In
+    /// units of f; segments, each counted once, add up to f(x) − f(all filled). They are exact where all selections of a
+    /// sample's segments, 2^M of M, are no more than its `samples`.
+    KernelShap(Superpixels),
+    /// Σ f(x ⊙ m)·m / (N·p) − Σ f(x ⊙ m) / N over N random masks m, of mean p (Petsiuk et al. 2018): how much higher f is on average
+    /// where a position is seen. The authors' map is the first term alone; the second, one number for the whole map, makes 0
+    /// mean no influence and leaves the order of positions as it is. In units of f; the sum means nothing.
+    Rise(Masks),
     /// Uniform random numbers from −1 to 1, the same for every sample: what a method must be better than.
     Random {
         /// Which numbers.
@@ -95,12 +112,12 @@ impl Method {
         }
     }
 
-    /// Into how many variants of itself a sample is made: noisy copies, steps, masked copies; 1 for one pass.
-    pub fn points(&self) -> usize {
+    /// Into how many variants of itself a sample of a network is made: noisy copies, steps, masked copies; 1 for one pass.
+    pub fn points(&self, network: &Network) -> usize {
         match self {
             Method::SmoothGrad(noise) | Method::VarGrad(noise) => noise.copies,
             Method::IntegratedGradients { steps, .. } => *steps,
-            _ => 1,
+            _ => perturb::points(self, network),
         }
     }
 
@@ -117,12 +134,16 @@ impl Method {
                 let layers = vec![cam::layer(network, output, layer.as_deref())?];
                 Some(Key { layers, ..key(Composite::parse("gradient")?, SeedAmount::One) })
             }
+            Method::Occlusion(_) | Method::Lime(_) | Method::KernelShap(_) | Method::Rise(_) => {
+                perturb::check(self, network)?;
+                None
+            }
             _ => Some(key(Composite::parse("gradient")?, SeedAmount::One)),
         })
     }
 
     /// Explains samples. Where what is explained depends on the output ([`Target::Best`]), the samples themselves decide it.
-    /// The seeds are f(x), less f(b) for integrated gradients. Only composites tell of conservation.
+    /// The seeds are f(x), less f(b) for integrated gradients and Kernel SHAP. Only composites tell of conservation.
     fn explain(&self, runner: &mut Runner, inputs: &[Tensor], targets: &[Target]) -> Result<Explanation> {
         let start = Instant::now();
         let mut found = match self {
@@ -143,6 +164,9 @@ impl Method {
                     found.targets.iter_mut().zip(seeds).for_each(|(target, seed)| target.seed = seed);
                 }
                 found
+            }
+            Method::Occlusion(_) | Method::Lime(_) | Method::KernelShap(_) | Method::Rise(_) => {
+                perturb::explain(self, runner, inputs, targets)?
             }
             _ => gradients::explain(self, runner, inputs, targets)?,
         };

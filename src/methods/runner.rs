@@ -1,7 +1,7 @@
 //! What methods run on.
 
 use crate::error::{Error, Result};
-use crate::explain::{Backend, Device, DeviceInfo, Explainer, Explanation, Precision, Predictor, Target, scores};
+use crate::explain::{Backend, Device, DeviceInfo, Explainer, Explanation, Precision, Predictor, Target};
 use crate::methods::{Method, cam};
 use crate::network::{Network, ValueId};
 use crate::plan::{ConservationDetail, SeedAmount};
@@ -192,34 +192,6 @@ impl Runner {
             },
             None => Err(Error::Input(format!("{} has no output", self.network.name()))),
         }
-    }
-
-    /// f of each target at `points` variants of each of the samples: `[target][point][sample]`. `variant(k, input)` gives all
-    /// samples' values of an input at point k. They run in full batches, a few of them in memory at a time. Targets that depend
-    /// on the output ([`Target::Best`]) are decided by each variant: fix them before.
-    ///
-    /// # Errors
-    /// As [`Explainer::explain`].
-    pub fn scores_of_variants(
-        &mut self,
-        inputs: &[Tensor],
-        targets: &[Target],
-        points: usize,
-        variant: impl Fn(usize, usize) -> Vec<f64>,
-    ) -> Result<Vec<Vec<Vec<f64>>>> {
-        let samples = self.samples(inputs)?;
-        let together = (TOGETHER * self.forward()?.batch() / samples).max(1);
-        let mut found = vec![Vec::with_capacity(points); targets.len()];
-        for first in (0..points).step_by(together) {
-            let range = first..(first + together).min(points);
-            let output = self.predict(&variants(inputs, range.clone(), &variant)?)?;
-            let targets: Vec<Target> = targets.iter().map(|t| repeated(t, range.len())).collect();
-            let scores = scores(&targets, &output, samples * range.len());
-            for (found, scores) in found.iter_mut().zip(scores) {
-                found.extend(scores.chunks(samples).map(<[f64]>::to_vec));
-            }
-        }
-        Ok(found)
     }
 
     /// The explained output, all of its values, at `points` variants of each of the samples: sample by sample, and of each one

@@ -1,6 +1,8 @@
-"""Writes two small networks, an input, and what Captum says of them, for tests/methods.rs and tests/cam.rs.
+"""Writes two small networks, an input, and what Captum says of them, for tests/methods.rs, tests/cam.rs and tests/perturbation.rs;
+superpixels of the sample photo by scikit-image; and prints what the lime package makes of a few selections, for
+src/methods/perturb/tests.rs.
 
-    pip install torch onnx captum numpy
+    pip install torch onnx captum numpy scikit-image lime pillow
     python tests/data/methods/make.py
 """
 
@@ -10,8 +12,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from captum.attr import (
-    Deconvolution, GuidedBackprop, GuidedGradCam, InputXGradient, IntegratedGradients, LayerAttribution, LayerGradCam, Saliency,
+    Deconvolution, GuidedBackprop, GuidedGradCam, InputXGradient, IntegratedGradients, LayerAttribution, LayerGradCam, Occlusion,
+    Saliency,
 )
+from lime.lime_base import LimeBase
+from PIL import Image
+from skimage.segmentation import slic
+from sklearn.metrics import pairwise_distances
 from torch import nn
 
 HERE = Path(__file__).parent
@@ -47,6 +54,10 @@ maps = {
     "integrated-gradients": IntegratedGradients(net, multiply_by_inputs=True).attribute(
         x, torch.full_like(x, 0.5), target, method="riemann_right", n_steps=20
     ),
+    # Windows of all channels; the last of each axis is cut off.
+    "occlusion": Occlusion(net).attribute(x, (2, 3, 3), (2, 2, 2), baselines=0.5, target=target),
+    # Windows that end with the picture.
+    "occlusion-fitting": Occlusion(net).attribute(x, (2, 5, 5), (2, 3, 3), baselines=0.0, target=target),
 }
 np.save(HERE / "x.npy", x.numpy().astype(np.float32))
 for name, values in maps.items():
@@ -71,3 +82,19 @@ maps = {
 }
 for name, values in maps.items():
     np.save(HERE / f"relu.{name}.npy", values.detach().numpy())
+
+photo = np.asarray(Image.open(HERE / "../../../src/assets/chelsea.png").convert("RGB")).astype(np.float64)
+photo = (photo - photo.min()) / (photo.max() - photo.min())
+segments = slic(photo, n_segments=50, compactness=10, max_num_iter=10, sigma=0, start_label=0)
+Image.fromarray(segments.astype(np.uint8)).save(HERE / "slic.png", optimize=True)
+
+random = np.random.default_rng(3)
+selections = random.integers(0, 2, (12, 5))
+selections[0] = 1
+selections[1] = 0
+scores = np.round(random.normal(size=12), 3)
+distances = pairwise_distances(selections, selections[:1], metric="cosine").ravel()
+base = LimeBase(lambda d: np.sqrt(np.exp(-(d**2) / 0.25**2)))
+intercept, coefficients, _, _ = base.explain_instance_with_data(selections, scores[:, None], distances, 0, 100)
+print(["".join(map(str, row)) for row in selections], list(scores))
+print([float(value) for _, value in sorted(coefficients)])
