@@ -83,7 +83,7 @@ impl Splitmix {
     fn order(&mut self, n: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..n).collect();
         for last in (1..n).rev() {
-            order.swap(last, (self.next() as u128 * (last + 1) as u128 >> 64) as usize);
+            order.swap(last, ((self.next() as u128 * (last + 1) as u128) >> 64) as usize);
         }
         order
     }
