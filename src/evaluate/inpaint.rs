@@ -206,7 +206,7 @@ mod tests {
         let n = unknown.len();
         let mut rows = vec![vec![0.0; n + 1]; n];
         for (i, a) in unknown.iter().enumerate() {
-            for b in 0..height * width {
+            for (b, value) in channel.iter().enumerate() {
                 let apart = [(a / width).abs_diff(b / width), (a % width).abs_diff(b % width)];
                 let weight = match apart {
                     [1, 0] | [0, 1] => 1.0 / 6.0,
@@ -216,7 +216,7 @@ mod tests {
                 rows[i][i] += weight;
                 match unknown.iter().position(|u| *u == b) {
                     Some(j) => rows[i][j] -= weight,
-                    None => rows[i][n] += weight * channel[b],
+                    None => rows[i][n] += weight * value,
                 }
             }
         }
