@@ -19,7 +19,7 @@ sys.path.append(str(HERE.parent))
 from save_onnx import save  # noqa: E402
 
 SEED, EPOCHS, BATCH = 1, 30, 64
-OF_EACH = 40  # held-out digits of each class in digits.png
+OF_EACH = 50  # held-out digits of each class in digits.png
 
 
 def moved(x):
