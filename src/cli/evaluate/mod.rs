@@ -266,7 +266,7 @@ impl Run<'_> {
                 Err(error) => {
                     self.bar.inc(left.iter().map(|left| left.len() as u64).sum());
                     match self.args.methods.is_empty() {
-                        true => eprintln!("note: {name} is left out: {error}"),
+                        true => self.bar.suspend(|| eprintln!("note: {name} is left out: {error}")),
                         false => self.fail(Failure { method: name, error: error.to_string(), ..Failure::default() }),
                     }
                 }
