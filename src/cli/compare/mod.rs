@@ -15,34 +15,21 @@ use anyhow::{Context, Result, bail};
 use image::RgbImage;
 use relprop::heatmap::{ColorMap, Map, View};
 use relprop::input::Preprocess;
-use relprop::methods::{Method, NAMES, Runner};
-use relprop::{Composite, Target, Tensor};
+use relprop::methods::{Method, Runner};
+use relprop::{Target, Tensor};
 use serde::Serialize;
 
 pub use args::CompareArgs;
 use sample::Sample;
 
 use super::items;
-use super::model::{Model, read_composite};
+use super::methods_list::{self, Methods};
+use super::model::Model;
 use super::report::Device;
 use super::source::{Source, sources};
 use super::targets::{self, NamedTarget};
-use super::{Usage, engine, explain, files, methods_list, say, table, usage};
+use super::{Usage, engine, explain, files, say, table};
 
-/// What is compared when nothing is said; the first of them needs to know what inputs lie between. Occlusion and LIME are not
-/// among them: they take hundreds of passes, where all of these together take sixty.
-const USUAL: [&str; 10] = [
-    "epsilon-gamma-box",
-    "epsilon-plus",
-    "epsilon-alpha2-beta1",
-    "deep-taylor",
-    "excitation-backprop",
-    "gradient-times-input",
-    "integrated-gradients",
-    "smoothgrad",
-    "guided-backprop",
-    "grad-cam",
-];
 /// Samples that are held together with all their maps, while each method is built once for them.
 const GROUP: usize = 16;
 
@@ -167,7 +154,7 @@ pub fn compare(args: &CompareArgs) -> Result<ExitCode> {
     let targets = targets::parse(&args.target, &model.labels, &shape, network.outlier_score(output).is_some())?;
     let (sources, problems) = sources(&args.inputs, &[], &model)?;
     let photos = model.sequences.is_none() && sources.iter().any(Source::is_photo);
-    let Methods { allowed: methods, refused } = Methods::new(args, &model, photos)?;
+    let Methods { allowed: methods, refused } = methods_list::methods(&args.methods, &[], &model, photos)?;
     if photos {
         model.warn_of_assumption();
     }
@@ -197,39 +184,6 @@ pub fn compare(args: &CompareArgs) -> Result<ExitCode> {
     }
     run.all(&sources, fixed)?;
     run.finish()
-}
-
-/// The methods to compare, by what they are called, and why the network does not allow others.
-#[derive(Default)]
-struct Methods {
-    allowed: Vec<(String, Method)>,
-    refused: Vec<(String, String)>,
-}
-
-impl Methods {
-    fn new(args: &CompareArgs, model: &Model, photos: bool) -> Result<Methods> {
-        let told = if photos { model.preprocess.as_ref().ok() } else { model.told() };
-        let bounded = told.and_then(Preprocess::bounds).is_some();
-        let usual = || USUAL.iter().filter(|name| bounded || **name != "epsilon-gamma-box").map(ToString::to_string);
-        let known =
-            |name: &str| NAMES.contains(&name) || Composite::preset_names().contains(&name) || name.ends_with(".toml");
-        let names = if args.methods.is_empty() { usual().collect() } else { methods_list::split(&args.methods, known) };
-        let mut methods = Methods::default();
-        for name in names {
-            let method = match name.ends_with(".toml") {
-                true => Method::Lrp(Box::new(read_composite(&name)?)),
-                false => name.parse().map_err(usage("--methods"))?,
-            };
-            match model.method(method, photos) {
-                Ok(method) => methods.allowed.push((name, method)),
-                Err(error) => {
-                    let error = format!("{error:#}");
-                    methods.refused.push((name, error.trim_start_matches("--method: ").to_string()));
-                }
-            }
-        }
-        Ok(methods)
-    }
 }
 
 struct Run<'a> {

@@ -6,7 +6,6 @@
 mod args;
 mod classes;
 mod inputs;
-mod methods;
 mod outcome;
 mod records;
 mod results;
@@ -64,7 +63,8 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<ExitCode> {
         return Err(Usage(format!("--metric {name}: it needs masks; {help}")).into());
     }
     let photos = model.sequences.is_none() && places.iter().any(Place::is_photo);
-    let methods = methods::methods(&args.methods, &model, photos)?;
+    // Random maps are what others must be better than.
+    let methods = methods_list::methods(&args.methods, &["random"], &model, photos)?;
     if photos {
         model.warn_of_assumption();
     }
