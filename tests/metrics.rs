@@ -137,12 +137,24 @@ fn values_are_those_of_other_implementations() {
     // Captum runs in float64; Quantus in float32, whose drops of 0.01 to 0.5 of scores near 1 it knows to 1e-5.
     let (exact, single) = (1e-9, 1e-4);
     for (name, metric, value, settings, bound) in [
-        ("faithfulness-correlation", "faithfulness-correlation:12,40,0.25", "correlation", LOGIT, single),
-        ("faithfulness-correlation-softmax", "faithfulness-correlation:12,40,0.25", "correlation", probability, single),
-        ("infidelity-square", "infidelity:square,3,40", "infidelity", LOGIT, exact),
-        ("infidelity-square-scaled", "infidelity:square,3,40,scaled", "infidelity", LOGIT, exact),
-        ("max-sensitivity", "max-sensitivity:0.05,40", "max-sensitivity", LOGIT, exact),
-        ("max-sensitivity-of-quantus", "max-sensitivity:0.05,40", "max-sensitivity", LOGIT, single),
+        (
+            "faithfulness-correlation",
+            "faithfulness-correlation:size=12,runs=40,baseline=0.25",
+            "correlation",
+            LOGIT,
+            single,
+        ),
+        (
+            "faithfulness-correlation-softmax",
+            "faithfulness-correlation:size=12,runs=40,baseline=0.25",
+            "correlation",
+            probability,
+            single,
+        ),
+        ("infidelity-square", "infidelity:change=square,side=3,runs=40", "infidelity", LOGIT, exact),
+        ("infidelity-square-scaled", "infidelity:change=square,side=3,runs=40,scaled=true", "infidelity", LOGIT, exact),
+        ("max-sensitivity", "max-sensitivity:radius=0.05,runs=40", "max-sensitivity", LOGIT, exact),
+        ("max-sensitivity-of-quantus", "max-sensitivity:radius=0.05,runs=40", "max-sensitivity", LOGIT, single),
         ("pointing-game", "pointing-game", "hit", LOGIT, exact),
         ("relevance-mass", "relevance-mass", "mass", LOGIT, single),
         ("relevance-rank", "relevance-rank", "rank", LOGIT, exact),
@@ -150,15 +162,16 @@ fn values_are_those_of_other_implementations() {
         ("sparseness", "sparseness", "sparseness", LOGIT, single),
         ("complexity", "complexity", "complexity", LOGIT, single),
         ("entropy-rise", "model-randomisation", "entropy-rise", LOGIT, single),
-        ("ssim", "model-randomisation:cascading,1", "ssim", LOGIT, single),
+        ("ssim", "model-randomisation:order=cascading,steps=1", "ssim", LOGIT, single),
         ("random-logit", "random-logit", "spearman", LOGIT, single),
     ] {
         close(&case.values(metric, value, settings), &want(name), bound, name);
     }
     let slopes = Case { method: "gradient", ..stored(&network) };
-    for (name, metric) in
-        [("infidelity-noise", "noise,0.2,40,plain,0.5"), ("infidelity-noise-scaled", "noise,0.2,40,scaled,0.5")]
-    {
+    for (name, metric) in [
+        ("infidelity-noise", "change=noise,deviation=0.2,runs=40,baseline=0.5"),
+        ("infidelity-noise-scaled", "change=noise,deviation=0.2,runs=40,scaled=true,baseline=0.5"),
+    ] {
         close(&slopes.values(&format!("infidelity:{metric}"), "infidelity", LOGIT), &want(name), exact, name);
     }
 }
@@ -175,7 +188,7 @@ fn randomised_networks_are_those_of_another_implementation() {
         if reversed {
             want[1..].reverse();
         }
-        let metric = format!("model-randomisation:{order}");
+        let metric = format!("model-randomisation:order={order}");
         let found = case.run_on(&metric, LOGIT, &mut runner(&network, EXACT, 2)).unwrap();
         for (sample, score) in found.iter().enumerate() {
             let curve: Vec<f64> = want.iter().map(|step| step[sample]).collect();
@@ -255,18 +268,22 @@ fn a_linear_network_is_explained_without_fault() {
     let case = |method| Case { network: &network, x: x.clone(), classes: vec![0, 1, 2, 1], method, truth: None };
     let parts = case("gradient-times-input");
     for (metric, name, want) in [
-        ("faithfulness-correlation:2,30", "correlation", 1.0),
+        ("faithfulness-correlation:size=2,runs=30", "correlation", 1.0),
         ("faithfulness-correlation", "correlation", 1.0),
         ("sensitivity-n", "correlation", 1.0),
-        ("sensitivity-n:1/3/5,30", "correlation", 1.0),
-        ("infidelity:square,2,30", "infidelity", 0.0),
-        ("infidelity:noise,0.5,30", "infidelity", 0.0),
-        ("infidelity:square,2,30,scaled", "infidelity", 0.0),
+        ("sensitivity-n:sizes=1/3/5,runs=30", "correlation", 1.0),
+        ("infidelity:change=square,side=2,runs=30", "infidelity", 0.0),
+        ("infidelity:change=noise,deviation=0.5,runs=30", "infidelity", 0.0),
+        ("infidelity:change=square,side=2,runs=30,scaled=true", "infidelity", 0.0),
     ] {
         close(&parts.values(metric, name, LOGIT), &[want; 4], 1e-12, metric);
     }
     let slopes = case("gradient");
-    for metric in ["infidelity:square,3,30,plain,1.5", "infidelity:noise,0.5,30,plain,-2", "max-sensitivity:0.2,9"] {
+    for metric in [
+        "infidelity:change=square,side=3,runs=30,scaled=false,baseline=1.5",
+        "infidelity:change=noise,deviation=0.5,runs=30,scaled=false,baseline=-2",
+        "max-sensitivity:radius=0.2,runs=9",
+    ] {
         let name = metric.split(':').next().unwrap();
         close(&slopes.values(metric, name, LOGIT), &[0.0; 4], 1e-12, metric);
     }
@@ -279,11 +296,11 @@ fn a_linear_network_is_explained_without_fault() {
     close(&rule.values("conservation", "off", LOGIT), &off, 1e-12, "conservation");
     assert!(parts.values("conservation", "off", LOGIT).iter().all(|v| v.is_nan()));
     // The curve has a value for each size.
-    let scores = parts.run_on("sensitivity-n:1/3/5,30", LOGIT, &mut runner(&network, EXACT, 7)).unwrap();
+    let scores = parts.run_on("sensitivity-n:sizes=1/3/5,runs=30", LOGIT, &mut runner(&network, EXACT, 7)).unwrap();
     close(&scores[2].curve, &[1.0; 3], 1e-12, "curve");
     // The only layer's weights make the whole map.
-    for order in ["cascading", "independent,5,permuted", "bottom-up"] {
-        let values = slopes.values(&format!("model-randomisation:{order}"), "spearman", LOGIT);
+    for order in ["cascading", "independent,steps=5,weights=permuted", "bottom-up"] {
+        let values = slopes.values(&format!("model-randomisation:order={order}"), "spearman", LOGIT);
         assert!(values.iter().all(|v| *v < 0.99), "{order}: {values:?}");
     }
 }
@@ -295,8 +312,8 @@ fn correlations_are_those_of_all_subsets() {
     let case = Case { network: &network, x, classes: vec![0, 2], method: "gradient-times-input", truth: None };
     let (values, map, before) = (case.x.to_vec::<f64>(), case.map(), outputs(&network, &case.x));
     let runs = 4000;
-    let found = case.values(&format!("faithfulness-correlation:2,{runs},0.5"), "correlation", LOGIT);
-    let same = case.values(&format!("sensitivity-n:2,{runs},0.5"), "correlation", LOGIT);
+    let found = case.values(&format!("faithfulness-correlation:size=2,runs={runs},baseline=0.5"), "correlation", LOGIT);
+    let same = case.values(&format!("sensitivity-n:sizes=2,runs={runs},baseline=0.5"), "correlation", LOGIT);
     assert_eq!(found, same);
     for sample in 0..2 {
         let (mut sums, mut drops) = (Vec::new(), Vec::new());
@@ -322,7 +339,11 @@ fn infidelity_is_the_mean_over_all_places() {
     let case = Case { network: &network, x, classes: vec![0, 2], method: "gradient-times-input", truth: None };
     let (values, map, before) = (case.x.to_vec::<f64>(), case.map(), outputs(&network, &case.x));
     let runs = 4000;
-    let found = case.values(&format!("infidelity:square,2,{runs},plain,0"), "infidelity", LOGIT);
+    let found = case.values(
+        &format!("infidelity:change=square,side=2,runs={runs},scaled=false,baseline=0"),
+        "infidelity",
+        LOGIT,
+    );
     for sample in 0..2 {
         let off = |left: usize| {
             let mut changed = values[sample * 6..][..6].to_vec();
@@ -352,7 +373,7 @@ fn sensitivity_is_of_the_size_of_the_noise() {
     let network = net.build().unwrap();
     let x = Tensor::from_f64([2, 4], vec![1.0, -1.0, 0.5, 3.0, 10.0, 20.0, 12.0, 14.0]).unwrap();
     let case = Case { network: &network, x, classes: vec![0, 1], method: "gradient", truth: None };
-    let found = case.values("max-sensitivity:0.1,2000", "max-sensitivity", LOGIT);
+    let found = case.values("max-sensitivity:radius=0.1,runs=2000", "max-sensitivity", LOGIT);
     for (found, (range, size)) in found.iter().zip([(4.0, 11.25f64.sqrt()), (10.0, 840f64.sqrt())]) {
         // The farthest corner is √4 radii away; of 2,000 points one comes nearer than nine tenths.
         let most = 2.0 * 0.1 * range / size;
@@ -392,9 +413,9 @@ fn localisation_by_hand() {
     };
     one(&x, [1., 0., 0., 0., 0., 0.], "pointing-game", 1.0);
     one(&x, [0., 1., 1., 0., 1., 1.], "pointing-game", 0.0);
-    one(&x, [0., 1., 0., 0., 0., 0.], "pointing-game:1", 1.0);
-    one(&x, [0., 0., 0., 0., 2., 0.], "pointing-game:1", 0.0);
-    one(&x, [0., 0., 0., 0., 2., 0.], "pointing-game:2", 1.0);
+    one(&x, [0., 1., 0., 0., 0., 0.], "pointing-game:tolerance=1", 1.0);
+    one(&x, [0., 0., 0., 0., 2., 0.], "pointing-game:tolerance=1", 0.0);
+    one(&x, [0., 0., 0., 0., 2., 0.], "pointing-game:tolerance=2", 1.0);
     one(&x, [1., 1., 0., 0., 0., 1.], "relevance-mass", 4.0 / 9.0);
     one(&x, [1., 1., 0., 0., 0., 1.], "relevance-rank", 1.0 / 3.0);
     one(&x, [1., 1., 1., 1., 1., 0.], "relevance-rank", 1.0);
@@ -417,8 +438,8 @@ fn another_class_has_another_map() {
     // All others, then.
     let found = case(vec![0, 2]);
     let (signed, sizes) = (
-        found.values("random-logit:9", "spearman", LOGIT),
-        found.values("random-logit:9", "spearman-magnitudes", LOGIT),
+        found.values("random-logit:runs=9", "spearman", LOGIT),
+        found.values("random-logit:runs=9", "spearman-magnitudes", LOGIT),
     );
     for (sample, others) in [(0, [1, 2]), (1, [0, 1])] {
         let own = if sample == 0 { 0 } else { 2 };
@@ -440,18 +461,18 @@ fn another_class_has_another_map() {
 const ALL: [&str; 15] = [
     "sparseness",
     "complexity",
-    "faithfulness-correlation:7,9",
-    "sensitivity-n:3/9,8",
-    "infidelity:square,3,9",
-    "infidelity:noise,0.3,9,scaled,0.25",
-    "max-sensitivity:0.05,5",
-    "pointing-game:1",
+    "faithfulness-correlation:size=7,runs=9",
+    "sensitivity-n:sizes=3/9,runs=8",
+    "infidelity:change=square,side=3,runs=9",
+    "infidelity:change=noise,deviation=0.3,runs=9,scaled=true,baseline=0.25",
+    "max-sensitivity:radius=0.05,runs=5",
+    "pointing-game:tolerance=1",
     "relevance-mass",
     "relevance-rank",
-    "model-randomisation:cascading,2",
-    "model-randomisation:independent",
-    "model-randomisation:bottom-up,2,permuted",
-    "random-logit:2",
+    "model-randomisation:order=cascading,steps=2",
+    "model-randomisation:order=independent",
+    "model-randomisation:order=bottom-up,steps=2,weights=permuted",
+    "random-logit:runs=2",
     "conservation",
 ];
 
@@ -537,9 +558,9 @@ fn what_does_not_fit_is_told() {
     );
     let nan = Some(vec![vec![1.0; 64], vec![f32::NAN; 64]]);
     told(&Case { truth: nan, ..stored(&network) }, "relevance-rank", LOGIT, "sample 1 has NaN at position 0");
-    told(&case, "faithfulness-correlation:64", LOGIT, "take 1 to 63");
-    told(&case, "sensitivity-n:1/100", LOGIT, "subsets of 100 positions");
-    told(&case, "infidelity:square,9", LOGIT, "squares of side 9 for 8×8");
+    told(&case, "faithfulness-correlation:size=64", LOGIT, "take 1 to 63");
+    told(&case, "sensitivity-n:sizes=1/100", LOGIT, "subsets of 100 positions");
+    told(&case, "infidelity:change=square,side=9", LOGIT, "squares of side 9 for 8×8");
     let mut net = Network::builder("one output");
     let x = net.input("x", &[3]);
     let y = net.dense("y", x, Tensor::from_f32([1, 3], vec![1.0, 2.0, 3.0]).unwrap(), None).unwrap();
@@ -548,7 +569,7 @@ fn what_does_not_fit_is_told() {
     let x = Tensor::from_f32([1, 3], vec![1.0; 3]).unwrap();
     let single = Case { network: &single, x, classes: vec![0], method: "gradient", truth: None };
     told(&single, "random-logit", LOGIT, "one output");
-    told(&single, "faithfulness-correlation:1", Settings::default(), "softmax of one value");
+    told(&single, "faithfulness-correlation:size=1", Settings::default(), "softmax of one value");
     let mut net = Network::builder("no weights");
     let x = net.input("x", &[3]);
     let y = net.relu("y", x).unwrap();
@@ -560,9 +581,12 @@ fn what_does_not_fit_is_told() {
 
 #[test]
 fn names_and_parameters() {
-    for text in
-        ALL.iter().chain(&["sensitivity-n", "infidelity:noise", "infidelity:square,auto,7,scaled", "random-logit"])
-    {
+    for text in ALL.iter().chain(&[
+        "sensitivity-n",
+        "infidelity:change=noise",
+        "infidelity:change=square,side=auto,runs=7,scaled=true",
+        "random-logit",
+    ]) {
         let metric: Metric = text.parse().unwrap();
         assert_eq!(metric.to_string().parse::<Metric>().unwrap(), metric, "{text}");
         assert_eq!(metric.needs_truth(), text.starts_with("pointing") || text.starts_with("relevance"), "{text}");
@@ -573,13 +597,13 @@ fn names_and_parameters() {
     for (text, says) in [
         ("sparsness", "nearest: sparseness"),
         ("relevance-mass:1", "takes no parameters"),
-        ("random-logit:1,2", "takes 1 parameters at most"),
-        ("sensitivity-n:1/0", "\"0\" is not a whole number from 1"),
-        ("faithfulness-correlation:5,1", "\"1\" is not a whole number from 2"),
-        ("faithfulness-correlation:5,20,inf", "\"inf\" is not a number"),
-        ("max-sensitivity:0", "\"0\" is not a number above 0"),
-        ("model-randomisation:upward", "\"upward\" is none of cascading, independent, bottom-up"),
-        ("infidelity:circle", "\"circle\" is none of square, noise"),
+        ("random-logit:1", "\"1\" is not of the form key=value; keys are runs"),
+        ("sensitivity-n:sizes=1/0", "sizes=1/0 is not whole numbers from 1"),
+        ("faithfulness-correlation:size=5,runs=1", "runs=1 is not a whole number from 2"),
+        ("faithfulness-correlation:size=5,runs=20,baseline=inf", "baseline=inf is not a number"),
+        ("max-sensitivity:radius=0", "radius=0 is not a number above 0"),
+        ("model-randomisation:order=upward", "order=upward is none of cascading, independent, bottom-up"),
+        ("infidelity:change=circle", "change=circle is none of square, noise"),
     ] {
         let error = text.parse::<Metric>().unwrap_err().to_string();
         assert!(error.contains(says), "{text}: {error}");
