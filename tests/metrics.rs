@@ -210,10 +210,10 @@ fn infidelity_of_quantus_fills_one_square_after_the_other() {
     let mut changed = x.clone();
     let mut found = vec![0.0; 2];
     for square in 0..4 {
-        for at in 0..changed.len() {
+        for (at, value) in changed.iter_mut().enumerate() {
             let (row, column) = (at % 64 / 8, at % 8);
             if [row / 4, column / 4] == [square / 2, square % 2] {
-                changed[at] = 0.0;
+                *value = 0.0;
             }
         }
         let after = outputs(&network, &Tensor::from_f64(case.x.shape(), changed.clone()).unwrap());

@@ -93,8 +93,6 @@ pub fn split(lists: &[String], known: impl Fn(&str) -> bool) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn commas_of_parameters_are_kept() {
         let known = |name: &str| ["smoothgrad", "epsilon", "zbox"].contains(&name);
