@@ -67,9 +67,10 @@ impl CompareArgs {
 fn methods_help() -> String {
     let names = methods::NAMES.join(", ");
     format!(
-        "What to compare, with commas between them (may be given several times): composites (TOML files too), {names}. Parameters may hold \
-         commas: what follows a method with parameters begins another one when it begins with a known name. Default: ten \
-         that are in use, those that the network does not allow left out; occlusion, lime and others of hundreds of passes only by name"
+        "What to compare, with commas between them (may be given several times): composites (TOML files too), {names}. \
+         Parameters may hold commas: what follows a method with parameters begins another one when it begins with a known \
+         name. Default: ten that are in use, without those that the network does not allow; occlusion, lime and others of \
+         hundreds of passes are compared by name only"
     )
 }
 

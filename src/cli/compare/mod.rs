@@ -158,8 +158,9 @@ pub fn compare(args: &CompareArgs) -> Result<ExitCode> {
     if photos {
         model.warn_of_assumption();
     }
-    let mut runner = engine::runner(network, &args.device, output, args.device.batch)?;
-    let device = runner.device()?;
+    let mut batches = engine::runner(network, &args.device, output, args.device.batch)?;
+    let device = batches.device()?;
+    let single = batches.with_network(network).batch(1);
     std::fs::create_dir_all(&args.out).with_context(|| format!("cannot make the folder {}", args.out.display()))?;
     if !args.quiet && !args.json {
         say(&format!("{}, {} methods, on {device}", model.name, methods.len()));
@@ -174,8 +175,17 @@ pub fn compare(args: &CompareArgs) -> Result<ExitCode> {
         failed: Vec::new(),
     };
     let taken = sources.iter().filter_map(Source::path).filter_map(|path| path.canonicalize().ok()).collect();
-    let mut run =
-        Run { args, model: &model, runner, targets: &targets, methods, broken: BTreeSet::new(), taken, report };
+    let mut run = Run {
+        args,
+        model: &model,
+        batches,
+        single,
+        targets: &targets,
+        methods,
+        broken: BTreeSet::new(),
+        taken,
+        report,
+    };
     for (method, error) in refused {
         run.refuse(method, error);
     }
@@ -189,7 +199,10 @@ pub fn compare(args: &CompareArgs) -> Result<ExitCode> {
 struct Run<'a> {
     args: &'a CompareArgs,
     model: &'a Model,
-    runner: Runner,
+    /// For methods that make variants of a sample, which fill batches.
+    batches: Runner,
+    /// For others: a batch that one sample does not fill would be filled up with copies of it.
+    single: Runner,
     targets: &'a [NamedTarget],
     methods: Vec<(String, Method)>,
     /// Methods that the network or the device does not allow, by number.
@@ -234,7 +247,8 @@ impl Run<'_> {
             }
         }
         for number in 0..self.methods.len() {
-            if pages.is_empty() || self.broken.contains(&number) || !self.prepared(number) {
+            let Some(first) = pages.first() else { break };
+            if self.broken.contains(&number) || !self.prepared(number, first.sample) {
                 continue;
             }
             for page in &mut pages {
@@ -250,19 +264,26 @@ impl Run<'_> {
         pages.into_iter().filter(|page| !page.made.is_empty()).try_for_each(|page| self.write(page))
     }
 
-    /// The explained value's flat index, and f: the forward pass tells them, which is all that random maps need. It is built
-    /// before a method that needs it is timed.
+    /// The explained value's flat index, and f: the forward pass tells them, which is all that random maps need.
     fn explained(&mut self, sample: &Sample, target: &Target) -> Result<(usize, f64)> {
         let forward = Method::Random { seed: 0 };
-        let found = self.runner.explain(&forward, &sample.tensors, std::slice::from_ref(target))?;
+        let found = self.single.explain(&forward, &sample.tensors, std::slice::from_ref(target))?;
         let why = found.targets.first().context("no output")?;
         why.chosen.first().copied().zip(why.seed.first().copied()).context("no output")
     }
 
-    /// Builds a method; where that fails, it is told once.
-    fn prepared(&mut self, number: usize) -> bool {
-        let (name, method) = &self.methods[number];
-        let Err(error) = self.runner.prepare(method) else { return true };
+    /// A method, and what it runs on.
+    fn of(&mut self, number: usize) -> (&(String, Method), &mut Runner) {
+        let method = &self.methods[number];
+        let several = method.1.points(&self.model.network) > 1;
+        (method, if several { &mut self.batches } else { &mut self.single })
+    }
+
+    /// Builds a method, and the forward pass that it may need beside; where that fails, it is told once.
+    fn prepared(&mut self, number: usize, sample: &Sample) -> bool {
+        let ((name, method), runner) = self.of(number);
+        let built = runner.prepare(method).and_then(|_| runner.predict(&sample.tensors));
+        let Err(error) = built else { return true };
         let name = name.clone();
         self.broken.insert(number);
         match error {
@@ -284,9 +305,10 @@ impl Run<'_> {
 
     /// What a method says of a sample.
     fn made(&mut self, number: usize, sample: &Sample, target: &Target) -> Result<Made> {
-        let (name, method) = &self.methods[number];
+        let ((name, method), runner) = self.of(number);
+        let (name, method) = (name.clone(), method.clone());
         let start = Instant::now();
-        let found = self.runner.explain(method, &sample.tensors, std::slice::from_ref(target))?;
+        let found = runner.explain(&method, &sample.tensors, std::slice::from_ref(target))?;
         let seconds = start.elapsed().as_secs_f64();
         let why = found.targets.first().context("no explanation")?;
         let relevance_sum: f64 = why.relevance.iter().map(|map| map.to_vec::<f64>().iter().sum::<f64>()).sum();
@@ -295,7 +317,7 @@ impl Run<'_> {
         let map = why.relevance.get(self.shown_input()).context("no map")?;
         let view =
             self.view(map)?.with_context(|| format!("there is no picture of relevance of shape {:?}", map.shape()))?;
-        Ok(Made { told: Told { method: name.clone(), seconds, relevance_sum, conservation }, view })
+        Ok(Made { told: Told { method: name, seconds, relevance_sum, conservation }, view })
     }
 
     /// The network's input whose map is shown: the first that the description does not fill.
