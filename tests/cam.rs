@@ -21,7 +21,7 @@ fn explain_on(
 ) -> relprop::Result<Explanation> {
     let mut runner = Runner::new(network)?.backend(backend).precision(precision).batch(batch);
     let method: Method = method.parse()?;
-    runner.prepare(&method)?;
+    runner.prepare(&method, 2)?;
     runner.explain(&method, inputs, targets)
 }
 

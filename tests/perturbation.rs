@@ -345,7 +345,7 @@ fn what_cannot_be_explained_is_refused() {
     for method in ["occlusion", "lime", "kernel-shap", "rise"] {
         let method: Method = method.parse().unwrap();
         let says = format!("method {method}: it is for networks of one input, sum of two has 2: \"first\", \"second\"");
-        assert_eq!(runner.prepare(&method).unwrap_err().to_string(), says);
+        assert_eq!(runner.prepare(&method, 1).unwrap_err().to_string(), says);
         let error = runner.explain(&method, &[x.clone(), x.clone()], &[Target::Best]).unwrap_err();
         assert_eq!(error.to_string(), says);
     }

@@ -248,9 +248,9 @@ pub struct DeviceArgs {
     /// in 32
     #[arg(long, value_enum, default_value_t = PrecisionArg::F32)]
     precision: PrecisionArg,
-    /// Samples in a run
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
-    pub batch: usize,
+    /// Samples in a run. Default: 1; 16 where methods or metrics make variants of samples
+    #[arg(long, value_name = "N", value_parser = positive)]
+    batch: Option<usize>,
     /// The GPU adapter whose name contains this
     #[arg(long, value_name = "NAME")]
     pub adapter: Option<String>,
@@ -264,7 +264,15 @@ impl DeviceArgs {
     pub fn precision(&self) -> Precision {
         self.precision.into()
     }
+
+    /// Samples in a run; `variants` says whether samples are made into several.
+    pub fn batch(&self, variants: bool) -> usize {
+        self.batch.unwrap_or(if variants { VARIANTS } else { 1 })
+    }
 }
+
+/// Variants of samples in a run, unless the arguments say otherwise.
+const VARIANTS: usize = 16;
 
 #[derive(Args)]
 pub struct RunArgs {

@@ -21,7 +21,7 @@ pub fn bench(args: &BenchArgs) -> Result<ExitCode> {
     composite.assign(&network).map_err(usage("--composite"))?;
     if args.plan {
         let report =
-            bench::plan_report(&network, &composite, args.device.batch, args.targets, args.device.precision())?;
+            bench::plan_report(&network, &composite, args.device.batch(false), args.targets, args.device.precision())?;
         if args.json {
             say(&serde_json::to_string_pretty(&report)?);
         } else {
@@ -85,7 +85,7 @@ fn load(args: &BenchArgs) -> Result<Network> {
 fn measure(args: &BenchArgs, network: &Network, composite: &Composite) -> Result<Vec<Report>> {
     let session = |backend| {
         let options = Options {
-            batch: args.device.batch,
+            batch: args.device.batch(false),
             targets: args.targets,
             backend,
             precision: args.device.precision(),

@@ -100,7 +100,7 @@ impl Engine {
             }
             Way::Method(method) => {
                 let mut runner = runner(network, &args.device, output, batch)?.conservation(true);
-                let (batch, device) = (runner.prepare(method)?, runner.device()?);
+                let (batch, device) = (runner.prepare(method, batch)?, runner.device()?);
                 (Runs::Runner(Box::new(runner), method.clone()), device, batch)
             }
         };

@@ -67,7 +67,8 @@ pub fn explain(args: &ExplainArgs) -> Result<ExitCode> {
 
     // A batch that there are not so many samples for would be filled up with copies.
     let samples = sources.iter().fold(0, |n: usize, source| n.saturating_add(source.samples(&model, fixed)));
-    let batch = args.device.batch.min(samples.saturating_mul(way.points(network)).max(1));
+    let points = way.points(network);
+    let batch = args.device.batch(points > 1).min(samples.saturating_mul(points).max(1));
     let engine = Engine::new(network, way, args, output, layers, batch, targets.len() > 1)?;
     if engine.batch() < batch {
         let (took, why) = (engine.batch(), "that is what fits the device and the network's shapes");

@@ -21,7 +21,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     let (backend, precision) = (args.device.backend(), args.device.precision());
     let mut predictor = Predictor::new(
         &network,
-        args.device.batch.min(item.samples.max(1)),
+        args.device.batch(false).min(item.samples.max(1)),
         backend,
         precision,
         args.device.adapter.as_deref(),

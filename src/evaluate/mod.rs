@@ -58,6 +58,7 @@ pub use parse::NAMES;
 pub use plane::Plane;
 pub use randomisation::{LayerOrder, NewWeights, Randomisation};
 pub use road::Road;
+pub use similarity::spearman;
 
 /// A way to measure explanations.
 #[derive(Clone, Debug, PartialEq)]

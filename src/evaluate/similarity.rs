@@ -25,6 +25,12 @@ pub(super) fn pearson(a: &[f64], b: &[f64]) -> f64 {
     }
 }
 
+/// Spearman's rank correlation of two lists as long as each other, −1 to 1; NaN where either does not vary. Equal values share
+/// the mean of their ranks.
+pub fn spearman(a: &[f64], b: &[f64]) -> f64 {
+    pearson(&ranks(a), &ranks(b))
+}
+
 /// Spearman's rank correlation, 0 where `changed` alone does not vary.
 fn ranked(original: &[f64], changed: &[f64]) -> f64 {
     match (deviations(&ranks(original)), deviations(&ranks(changed))) {
@@ -106,6 +112,11 @@ mod tests {
         assert!((pearson(&[1.0, 2.0, 3.0], &[0.0, 1.0, 5.0]) - 5.0 / 28f64.sqrt()).abs() < 1e-15);
         assert!(pearson(&[0.1; 3], &[0.0, 1.0, 5.0]).is_nan() && pearson(&[1.0, 2.0], &[0.3; 2]).is_nan());
         assert_eq!(ranks(&[3.0, -1.0, 3.0, 0.0, -0.0]), [4.5, 1.0, 4.5, 2.5, 2.5]);
+        // Without ties it is 1 − 6 Σ d² / (n (n² − 1)): here 1 − 6·4 / 120.
+        assert!((spearman(&[1.0, 2.0, 3.0, 4.0, 5.0], &[2.0, 1.0, 3.0, 6.0, 4.0]) - 0.8).abs() < 1e-12);
+        // scipy.stats.spearmanr([1, 2, 2, 4], [3, 1, 4, 4]) is 0.5.
+        assert!((spearman(&[1.0, 2.0, 2.0, 4.0], &[3.0, 1.0, 4.0, 4.0]) - 0.5).abs() < 1e-12);
+        assert!(spearman(&[1.0, 2.0], &[3.0, 3.0]).is_nan() && spearman(&[], &[]).is_nan());
         assert!((ranked(&[1.0, 2.0, 30.0], &[-5.0, 0.0, 0.1]) - 1.0).abs() < 1e-15);
         assert!(ranked(&[1.0, 2.0], &[7.0, 7.0]) == 0.0 && ranked(&[1.0, 1.0], &[7.0, 8.0]).is_nan());
     }

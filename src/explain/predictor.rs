@@ -48,20 +48,6 @@ impl Predictor {
         &self.machine.device().info
     }
 
-    /// How many samples inputs hold, by the first of them.
-    ///
-    /// # Errors
-    /// [`Error::Input`] when they do not fit.
-    pub fn samples(&self, inputs: &[Tensor]) -> Result<usize> {
-        let plan = self.machine.plan();
-        let rows = plan.inputs.first().and_then(|port| port.shape.first()).map_or(1, |n| n / plan.batch).max(1);
-        let given = inputs.first().and_then(|input| input.shape().first()).copied().unwrap_or(0);
-        match given / rows {
-            0 => Err(Error::Input(format!("{}: no samples", self.machine.network().name()))),
-            samples => Ok(samples),
-        }
-    }
-
     /// Runs samples; gives each of the network's outputs with its name.
     ///
     /// # Errors

@@ -62,11 +62,11 @@ pub(super) fn explain(
 }
 
 /// Builds what is needed beside the explainer that gives the gradient at the layer; gives the batch size it runs at.
-pub(super) fn prepare(layer: Option<&str>, guided: bool, runner: &mut Runner) -> Result<usize> {
+pub(super) fn prepare(layer: Option<&str>, guided: bool, runner: &mut Runner, samples: usize) -> Result<usize> {
     let layer = self::layer(runner.network(), runner.output_id(), layer)?;
     places(runner.network(), layer)?;
-    let batch = runner.forward_to(&[layer])?.batch();
-    Ok(if guided { batch.min(runner.prepare(&guided_backprop()?)?) } else { batch })
+    let batch = runner.forward_to(&[layer], samples)?.batch();
+    Ok(if guided { batch.min(runner.prepare(&guided_backprop()?, samples)?) } else { batch })
 }
 
 fn guided_backprop() -> Result<Method> {
@@ -186,8 +186,9 @@ fn reshaped(axes: &[Option<usize>], from: &[Dim], to: &[Dim]) -> Option<Places> 
 
 /// A layer's values.
 fn activations(runner: &mut Runner, layer: ValueId, inputs: &[Tensor]) -> Result<Tensor> {
+    let samples = runner.samples(inputs)?;
     let (_, values) = runner
-        .forward_to(&[layer])?
+        .forward_to(&[layer], samples)?
         .run(inputs)?
         .pop()
         .ok_or_else(|| Error::Input("Grad-CAM: the layer has no values".to_string()))?;

@@ -178,7 +178,10 @@ impl Method {
 /// What the explainer of a method says of samples.
 fn explained(method: &Method, runner: &mut Runner, inputs: &[Tensor], targets: &[Target]) -> Result<Explanation> {
     match method.key(runner.network(), runner.output_id())? {
-        Some(key) => runner.explainer(&key)?.explain(inputs, targets),
+        Some(key) => {
+            let samples = runner.samples(inputs)?;
+            runner.explainer(&key, samples)?.explain(inputs, targets)
+        }
         None => Ok(Forward::of(runner, inputs, targets)?.found),
     }
 }

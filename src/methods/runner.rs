@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::explain::{Backend, Device, DeviceInfo, Explainer, Explanation, Precision, Predictor, Target};
 use crate::methods::{Method, cam};
-use crate::network::{Network, ValueId};
+use crate::network::{Dim, Network, ValueId};
 use crate::plan::{ConservationDetail, SeedAmount};
 use crate::rules::Composite;
 use crate::tensor::{Real, Tensor};
@@ -44,10 +44,18 @@ pub struct Runner {
     conservation: ConservationDetail,
     device: Option<Device>,
     /// The latest last.
-    explainers: Vec<(Key, Explainer)>,
-    forward: Option<Predictor>,
+    explainers: Vec<(Key, Built<Explainer>)>,
+    forward: Option<Built<Predictor>>,
     /// The latest forward pass to other tensors.
-    inner: Option<(Vec<ValueId>, Predictor)>,
+    inner: Option<(Vec<ValueId>, Built<Predictor>)>,
+}
+
+/// Something that runs batches. It is built for as many samples as come, up to the runner's batch, and anew when more come: a
+/// batch that samples do not fill takes as long as a full one.
+struct Built<T> {
+    /// Samples in a run that were asked for; a device may hold fewer.
+    batch: usize,
+    runs: T,
 }
 
 /// What tells explainers apart.
@@ -99,7 +107,7 @@ impl Runner {
         self
     }
 
-    /// Samples in a run, at least 1. Noisy copies, steps and masked copies fill a batch too.
+    /// Samples in a run at most, at least 1. Noisy copies, steps and masked copies fill a batch too.
     pub fn batch(mut self, batch: usize) -> Self {
         self.batch = batch;
         self
@@ -140,19 +148,20 @@ impl Runner {
         }
     }
 
-    /// Builds what a method needs, so that what it cannot do is told before the work. Gives the batch size it runs at: what
-    /// was asked for, or less where the device could not hold it.
+    /// Builds what a method needs for that many samples, so that what it cannot do is told before the work. Gives the batch
+    /// size it runs at: what was asked for, or less where the samples are fewer or the device could not hold it.
     ///
     /// # Errors
     /// As [`ExplainerBuilder::build`](crate::explain::ExplainerBuilder::build).
-    pub fn prepare(&mut self, method: &Method) -> Result<usize> {
+    pub fn prepare(&mut self, method: &Method, samples: usize) -> Result<usize> {
+        let all = samples.saturating_mul(method.points(&self.network));
         let batch = match method.key(&self.network, self.output)? {
-            Some(key) => self.explainer(&key)?.batch(),
-            None => self.forward()?.batch(),
+            Some(key) => self.explainer(&key, all)?.batch(),
+            None => self.forward(all)?.batch(),
         };
         Ok(match method {
-            Method::GradCam { layer } => batch.min(cam::prepare(layer.as_deref(), false, self)?),
-            Method::GuidedGradCam { layer } => batch.min(cam::prepare(layer.as_deref(), true, self)?),
+            Method::GradCam { layer } => batch.min(cam::prepare(layer.as_deref(), false, self, samples)?),
+            Method::GuidedGradCam { layer } => batch.min(cam::prepare(layer.as_deref(), true, self, samples)?),
             _ => batch,
         })
     }
@@ -184,7 +193,8 @@ impl Runner {
     /// # Errors
     /// As [`Explainer::explain`].
     pub fn predict(&mut self, inputs: &[Tensor]) -> Result<Tensor> {
-        let mut outputs = self.forward()?.run(inputs)?;
+        let samples = self.samples(inputs)?;
+        let mut outputs = self.forward(samples)?.run(inputs)?;
         match outputs.pop() {
             Some((name, output)) => match output.first_non_finite() {
                 None => Ok(output),
@@ -210,8 +220,8 @@ impl Runner {
         mut take: impl FnMut(usize, usize, &[f64]),
     ) -> Result<()> {
         let samples = self.samples(inputs)?;
-        let together = (TOGETHER * self.forward()?.batch()).max(1);
         let all = samples * points;
+        let together = (TOGETHER * self.forward(all)?.batch()).max(1);
         for first in (0..all).step_by(together) {
             let range = first..(first + together).min(all);
             let of = |(i, input): (usize, &Tensor)| {
@@ -239,8 +249,18 @@ impl Runner {
     ///
     /// # Errors
     /// [`Error::Input`] when they do not fit the network.
-    pub fn samples(&mut self, inputs: &[Tensor]) -> Result<usize> {
-        self.forward()?.samples(inputs)
+    pub fn samples(&self, inputs: &[Tensor]) -> Result<usize> {
+        let axis = self.network.inputs().first().and_then(|input| self.network.value(*input).shape.first());
+        let rows = match axis {
+            Some(Dim::Batch(rows)) => *rows,
+            Some(Dim::Fixed(rows)) => rows / self.network.fixed_batch(self.explained()).unwrap_or(1).max(1),
+            None => 1,
+        };
+        let given = inputs.first().and_then(|input| input.shape().first()).copied().unwrap_or(0);
+        match given / rows.max(1) {
+            0 => Err(Error::Input(format!("{}: no samples", self.network.name()))),
+            samples => Ok(samples),
+        }
     }
 
     /// Variants of samples that run in a row: a few batches.
@@ -248,53 +268,68 @@ impl Runner {
         TOGETHER * self.batch
     }
 
-    /// The explainer of that key.
-    pub(crate) fn explainer(&mut self, key: &Key) -> Result<&mut Explainer> {
+    /// The explainer of that key, for that many samples.
+    pub(crate) fn explainer(&mut self, key: &Key, samples: usize) -> Result<&mut Explainer> {
         let at = self.explainers.iter().position(|(k, _)| k == key);
-        let made = match at {
-            Some(at) => self.explainers.remove(at),
+        let kept = at.map(|at| self.explainers.remove(at));
+        let made = match kept.filter(|(_, built)| built.batch >= self.wanted(samples)) {
+            Some(made) => made,
             None => {
                 if self.explainers.len() >= KEPT {
                     self.explainers.remove(0);
                 }
-                let device = self.opened()?;
+                let (device, batch) = (self.opened()?, self.wanted(samples));
                 let detail = if key.seed == SeedAmount::Logit { self.conservation } else { ConservationDetail::None };
                 let builder = Explainer::builder(&self.network, key.composite.clone())
-                    .batch(self.batch)
+                    .batch(batch)
                     .output(self.output)
                     .layers(key.layers.clone())
                     .seed(key.seed)
                     .conservation(detail);
-                (key.clone(), builder.build_on(device)?)
+                (key.clone(), Built { batch, runs: builder.build_on(device)? })
             }
         };
         self.explainers.push(made);
         match self.explainers.last_mut() {
-            Some((_, explainer)) => Ok(explainer),
+            Some((_, built)) => Ok(&mut built.runs),
             None => Err(Error::Input("no explainer".to_string())),
         }
     }
 
-    /// The forward pass to some of the network's tensors, in batches; the latest is kept.
-    pub(crate) fn forward_to(&mut self, values: &[ValueId]) -> Result<&mut Predictor> {
-        let made = match self.inner.take().filter(|(kept, _)| kept == values) {
-            Some(made) => made,
-            None => (values.to_vec(), self.predictor(values)?),
-        };
-        Ok(&mut self.inner.insert(made).1)
+    /// The forward pass to some of the network's tensors, for that many samples; the latest is kept.
+    pub(crate) fn forward_to(&mut self, values: &[ValueId], samples: usize) -> Result<&mut Predictor> {
+        let kept = self.inner.take().filter(|(kept, _)| kept == values).map(|(_, built)| built);
+        let built = self.built(kept, values, samples)?;
+        Ok(&mut self.inner.insert((values.to_vec(), built)).1.runs)
     }
 
-    fn predictor(&mut self, values: &[ValueId]) -> Result<Predictor> {
-        Predictor::on(self.opened()?, &self.network.with_outputs(values)?, self.batch)
+    /// The forward pass to what is explained, for that many samples.
+    fn forward(&mut self, samples: usize) -> Result<&mut Predictor> {
+        let (kept, explained) = (self.forward.take(), self.explained());
+        let built = self.built(kept, &[explained], samples)?;
+        Ok(&mut self.forward.insert(built).runs)
     }
 
-    /// The forward pass to what is explained.
-    fn forward(&mut self) -> Result<&mut Predictor> {
-        let made = match self.forward.take() {
-            Some(made) => made,
-            None => self.predictor(&[self.explained()])?,
-        };
-        Ok(self.forward.insert(made))
+    /// A forward pass that is kept, or one for more samples.
+    fn built(
+        &mut self,
+        kept: Option<Built<Predictor>>,
+        values: &[ValueId],
+        samples: usize,
+    ) -> Result<Built<Predictor>> {
+        let batch = self.wanted(samples);
+        match kept.filter(|built| built.batch >= batch) {
+            Some(built) => Ok(built),
+            None => {
+                let runs = Predictor::on(self.opened()?, &self.network.with_outputs(values)?, batch)?;
+                Ok(Built { batch, runs })
+            }
+        }
+    }
+
+    /// The batch for that many samples.
+    fn wanted(&self, samples: usize) -> usize {
+        self.batch.min(samples.max(1))
     }
 
     /// The device, opened when it is first needed.

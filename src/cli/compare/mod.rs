@@ -4,7 +4,6 @@ mod args;
 mod page;
 mod picture;
 mod sample;
-mod spearman;
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
@@ -13,6 +12,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use image::RgbImage;
+use relprop::evaluate::spearman;
 use relprop::heatmap::{ColorMap, Map, View};
 use relprop::input::Preprocess;
 use relprop::methods::{Method, Runner};
@@ -158,9 +158,8 @@ pub fn compare(args: &CompareArgs) -> Result<ExitCode> {
     if photos {
         model.warn_of_assumption();
     }
-    let mut batches = engine::runner(network, &args.device, output, args.device.batch)?;
-    let device = batches.device()?;
-    let single = batches.with_network(network).batch(1);
+    let mut runner = engine::runner(network, &args.device, output, args.device.batch(true))?;
+    let device = runner.device()?;
     std::fs::create_dir_all(&args.out).with_context(|| format!("cannot make the folder {}", args.out.display()))?;
     if !args.quiet && !args.json {
         say(&format!("{}, {} methods, on {device}", model.name, methods.len()));
@@ -175,17 +174,8 @@ pub fn compare(args: &CompareArgs) -> Result<ExitCode> {
         failed: Vec::new(),
     };
     let taken = sources.iter().filter_map(Source::path).filter_map(|path| path.canonicalize().ok()).collect();
-    let mut run = Run {
-        args,
-        model: &model,
-        batches,
-        single,
-        targets: &targets,
-        methods,
-        broken: BTreeSet::new(),
-        taken,
-        report,
-    };
+    let mut run =
+        Run { args, model: &model, runner, targets: &targets, methods, broken: BTreeSet::new(), taken, report };
     for (method, error) in refused {
         run.refuse(method, error);
     }
@@ -199,10 +189,7 @@ pub fn compare(args: &CompareArgs) -> Result<ExitCode> {
 struct Run<'a> {
     args: &'a CompareArgs,
     model: &'a Model,
-    /// For methods that make variants of a sample, which fill batches.
-    batches: Runner,
-    /// For others: a batch that one sample does not fill would be filled up with copies of it.
-    single: Runner,
+    runner: Runner,
     targets: &'a [NamedTarget],
     methods: Vec<(String, Method)>,
     /// Methods that the network or the device does not allow, by number.
@@ -267,22 +254,15 @@ impl Run<'_> {
     /// The explained value's flat index, and f: the forward pass tells them, which is all that random maps need.
     fn explained(&mut self, sample: &Sample, target: &Target) -> Result<(usize, f64)> {
         let forward = Method::Random { seed: 0 };
-        let found = self.single.explain(&forward, &sample.tensors, std::slice::from_ref(target))?;
+        let found = self.runner.explain(&forward, &sample.tensors, std::slice::from_ref(target))?;
         let why = found.targets.first().context("no output")?;
         why.chosen.first().copied().zip(why.seed.first().copied()).context("no output")
     }
 
-    /// A method, and what it runs on.
-    fn of(&mut self, number: usize) -> (&(String, Method), &mut Runner) {
-        let method = &self.methods[number];
-        let several = method.1.points(&self.model.network) > 1;
-        (method, if several { &mut self.batches } else { &mut self.single })
-    }
-
     /// Builds a method, and the forward pass that it may need beside; where that fails, it is told once.
     fn prepared(&mut self, number: usize, sample: &Sample) -> bool {
-        let ((name, method), runner) = self.of(number);
-        let built = runner.prepare(method).and_then(|_| runner.predict(&sample.tensors));
+        let (name, method) = &self.methods[number];
+        let built = self.runner.prepare(method, 1).and_then(|_| self.runner.predict(&sample.tensors));
         let Err(error) = built else { return true };
         let name = name.clone();
         self.broken.insert(number);
@@ -305,10 +285,9 @@ impl Run<'_> {
 
     /// What a method says of a sample.
     fn made(&mut self, number: usize, sample: &Sample, target: &Target) -> Result<Made> {
-        let ((name, method), runner) = self.of(number);
-        let (name, method) = (name.clone(), method.clone());
+        let (name, method) = self.methods[number].clone();
         let start = Instant::now();
-        let found = runner.explain(&method, &sample.tensors, std::slice::from_ref(target))?;
+        let found = self.runner.explain(&method, &sample.tensors, std::slice::from_ref(target))?;
         let seconds = start.elapsed().as_secs_f64();
         let why = found.targets.first().context("no explanation")?;
         let relevance_sum: f64 = why.relevance.iter().map(|map| map.to_vec::<f64>().iter().sum::<f64>()).sum();
@@ -355,7 +334,7 @@ impl Run<'_> {
         };
         let values: Vec<Vec<f64>> =
             views.iter().map(|view| view.maps().flat_map(Map::values).copied().collect()).collect();
-        let row = |a: &Vec<f64>| values.iter().map(|b| spearman::spearman(a, b)).collect();
+        let row = |a: &Vec<f64>| values.iter().map(|b| Some(spearman(a, b)).filter(|r| r.is_finite())).collect();
         let mut compared = Compared {
             input: sample.source.clone(),
             sample: sample.number,

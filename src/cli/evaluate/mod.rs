@@ -75,7 +75,7 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<ExitCode> {
         seed: args.seed,
     };
 
-    let mut runner = engine::runner(network, &args.device, output, args.device.batch)?;
+    let mut runner = engine::runner(network, &args.device, output, args.device.batch(true))?;
     let device = runner.device()?;
     if !args.quiet && !args.json {
         let (methods, metrics) = (methods.allowed.len(), metrics.len());
@@ -260,7 +260,7 @@ impl Run<'_> {
             }
             let name = self.methods[method].0.clone();
             self.bar.set_message(name.clone());
-            match self.runner.prepare(&self.methods[method].1) {
+            match self.runner.prepare(&self.methods[method].1, left.iter().map(Vec::len).sum()) {
                 Ok(batch) => self.over_inputs(method, left, batch.max(1), journal)?,
                 Err(error) if ends_all(&error) => return Err(error.into()),
                 Err(error) => {

@@ -89,7 +89,7 @@ impl RunReport {
             score: if run.settings.score == ScoreOf::Logit { "logit" } else { "probability" },
             seed: args.seed,
             device: device.into(),
-            batch: args.device.batch,
+            batch: args.device.batch(true),
             load_seconds: start.elapsed().as_secs_f64(),
         }
     }
