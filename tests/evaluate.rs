@@ -299,11 +299,14 @@ mod resume {
     use super::*;
 
     const COUNT: usize = 200;
-    const ARGS: [&str; 9] = [
+    /// One sample at a time: the journal gets a line for each.
+    const ARGS: [&str; 11] = [
         "model.onnx",
         "--inputs",
         "in",
         "--resume",
+        "--batch",
+        "1",
         "--methods",
         "epsilon-plus,smoothgrad:4",
         "--metric",
@@ -336,7 +339,7 @@ mod resume {
         let before = std::fs::read_to_string(&journal).unwrap().lines().count();
         assert!((3..2 * COUNT).contains(&before), "{before}");
 
-        let args = &ARGS[..8];
+        let args = &ARGS[..10];
         let out = good(cut.path(), args);
         let last = out.lines().last().unwrap_or_default();
         let told: usize = last.split(" measured, ").nth(1).and_then(|t| t.split(' ').next()?.parse().ok()).unwrap_or(0);
@@ -345,7 +348,7 @@ mod resume {
         assert_eq!(timeless(cut.path()), timeless(whole.path()));
 
         // More methods: the others are not measured again; another seed or a changed input are.
-        let more = |more: &[&str]| good(cut.path(), &[&ARGS[..5], more].concat()).lines().last().unwrap().to_string();
+        let more = |more: &[&str]| good(cut.path(), &[&ARGS[..7], more].concat()).lines().last().unwrap().to_string();
         let three = ["epsilon-plus,smoothgrad:4,random", "--metric", "sparseness"];
         assert!(more(&three).starts_with("600 measured, 400 of them before"), "{}", more(&three));
         let tensor = Tensor::from_f32([1, 1, 28, 28], sample(COUNT)).unwrap();
