@@ -13,6 +13,7 @@ mod common;
 #[path = "comparison/page.rs"]
 mod page;
 
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
@@ -22,7 +23,7 @@ use relprop::evaluate::statistics::{Bootstrap, Summary};
 use relprop::evaluate::{Metric, ScoreOf, Settings, Subject};
 use relprop::input::{ModelDescription, Preprocess, read_image};
 use relprop::methods::{self, Method, Runner};
-use relprop::{Bounds, Composite, Network, Target, Tensor};
+use relprop::{Bounds, Composite, Network, OnnxOptions, Target, Tensor};
 
 const PHOTOS: [&str; 5] = ["astronaut", "camera", "chelsea", "coffee", "rocket"];
 /// Squares of 8 pixels, a fifth of the photo in 50 steps: beyond that little is left of the class.
@@ -147,7 +148,10 @@ fn squeezenet(full: bool) -> Result<Study> {
 
 /// EfficientNet-Lite0, which is too large to be shipped.
 fn efficientnet_lite0(file: &str) -> Result<Study> {
-    let network = Network::from_onnx(file)?;
+    // The page speaks of it by its name, wherever it lies.
+    let name = Path::new(file).file_name().map_or(file.into(), |name| name.to_string_lossy());
+    let bytes = std::fs::read(file).with_context(|| file.to_string())?;
+    let network = Network::from_onnx_bytes(&name, &bytes, &OnnxOptions::default())?;
     let description = data("../../tests/data/efficientnet_lite0/efficientnet_lite0.toml");
     let text = std::fs::read_to_string(&description).with_context(|| description.display().to_string())?;
     let description = ModelDescription::from_toml(&description.display().to_string(), &text)?;

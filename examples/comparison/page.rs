@@ -55,8 +55,8 @@ fn section(done: &Done, options: &Options, page: &mut String) -> Result<()> {
     options.save(&format!("comparison/{}-ranks.png", study.stem), &ranks.png())?;
     let mut curves = CurveChart::new(
         format!("{}: the most relevant first", study.name),
-        "share taken away",
-        "probability of the class",
+        "share of the steps",
+        "probability of the class, as a part of what it was",
     );
     for row in SHOWN.iter().filter_map(|name| rows.iter().find(|row| is_named(row, name))) {
         let band = Bootstrap::default().band(&row.curves)?;
