@@ -295,3 +295,18 @@ fn random_maps_are_the_seed_s_alone() {
     let output = outputs(&smooth(), &x.rows(1, 2).unwrap());
     assert!((found.targets[0].seed[1] - output[found.targets[0].chosen[1]]).abs() < 1e-12);
 }
+
+/// A batch that samples do not fill takes as long as a full one.
+#[test]
+fn what_a_method_needs_is_built_for_as_many_samples_as_come() {
+    let mut runner = Runner::new(&smooth()).unwrap().backend(Backend::Cpu).batch(8);
+    // One pass a sample; two copies of it; the forward pass alone.
+    for (method, batches) in [("epsilon", [3, 8, 8]), ("smoothgrad:2", [6, 8, 8]), ("random", [3, 8, 8])] {
+        let method: Method = method.parse().unwrap();
+        let found = [3, 20, 1].map(|samples| runner.prepare(&method, samples).unwrap());
+        assert_eq!(found, batches, "{method}");
+        // What is kept does for fewer samples too.
+        let x = Random::new(2).tensor(&[1, 6], 1.0);
+        assert_eq!(runner.explain(&method, &[x], &[Target::Best]).unwrap().targets[0].relevance[0].shape(), [1, 6]);
+    }
+}

@@ -578,34 +578,3 @@ fn what_does_not_fit_is_told() {
     let plain = Case { network: &plain, ..single };
     told(&plain, "model-randomisation", LOGIT, "no weights to randomise");
 }
-
-#[test]
-fn names_and_parameters() {
-    for text in ALL.iter().chain(&[
-        "sensitivity-n",
-        "infidelity:change=noise",
-        "infidelity:change=square,side=auto,runs=7,scaled=true",
-        "random-logit",
-    ]) {
-        let metric: Metric = text.parse().unwrap();
-        assert_eq!(metric.to_string().parse::<Metric>().unwrap(), metric, "{text}");
-        assert_eq!(metric.needs_truth(), text.starts_with("pointing") || text.starts_with("relevance"), "{text}");
-    }
-    for name in relprop::evaluate::NAMES {
-        assert!(name.parse::<Metric>().is_ok(), "{name}");
-    }
-    for (text, says) in [
-        ("sparsness", "nearest: sparseness"),
-        ("relevance-mass:1", "takes no parameters"),
-        ("random-logit:1", "\"1\" is not of the form key=value; keys are runs"),
-        ("sensitivity-n:sizes=1/0", "sizes=1/0 is not whole numbers from 1"),
-        ("faithfulness-correlation:size=5,runs=1", "runs=1 is not a whole number from 2"),
-        ("faithfulness-correlation:size=5,runs=20,baseline=inf", "baseline=inf is not a number"),
-        ("max-sensitivity:radius=0", "radius=0 is not a number above 0"),
-        ("model-randomisation:order=upward", "order=upward is none of cascading, independent, bottom-up"),
-        ("infidelity:change=circle", "change=circle is none of square, noise"),
-    ] {
-        let error = text.parse::<Metric>().unwrap_err().to_string();
-        assert!(error.contains(says), "{text}: {error}");
-    }
-}

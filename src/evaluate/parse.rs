@@ -172,3 +172,40 @@ fn infidelity(text: &str, parameters: &str) -> Result<Infidelity> {
 fn word<T: PartialEq>(words: &[(&'static str, T)], value: &T) -> &'static str {
     words.iter().find(|(_, v)| v == value).map_or("", |w| w.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_parameters() {
+        for text in NAMES.iter().chain(&[
+            "faithfulness-correlation:size=5,runs=20,baseline=0.5",
+            "sensitivity-n:sizes=1/8/32,runs=20",
+            "max-sensitivity:radius=0.1,runs=3",
+            "pointing-game:tolerance=2",
+            "model-randomisation:order=bottom-up,steps=3,weights=permuted",
+            "infidelity:change=noise",
+            "infidelity:change=square,side=auto,runs=7,scaled=true",
+            "random-logit:runs=2",
+        ]) {
+            let metric: Metric = text.parse().unwrap();
+            assert_eq!(metric.to_string().parse::<Metric>().unwrap(), metric, "{text}");
+            assert_eq!(metric.needs_truth(), text.starts_with("pointing") || text.starts_with("relevance"), "{text}");
+        }
+        for (text, says) in [
+            ("sparsness", "nearest: sparseness"),
+            ("relevance-mass:1", "takes no parameters"),
+            ("random-logit:1", "\"1\" is not of the form key=value; keys are runs"),
+            ("sensitivity-n:sizes=1/0", "sizes=1/0 is not whole numbers from 1"),
+            ("faithfulness-correlation:size=5,runs=1", "runs=1 is not a whole number from 2"),
+            ("faithfulness-correlation:size=5,runs=20,baseline=inf", "baseline=inf is not a number"),
+            ("max-sensitivity:radius=0", "radius=0 is not a number above 0"),
+            ("model-randomisation:order=upward", "order=upward is none of cascading, independent, bottom-up"),
+            ("infidelity:change=circle", "change=circle is none of square, noise"),
+        ] {
+            let error = text.parse::<Metric>().unwrap_err().to_string();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+}
